@@ -1,0 +1,79 @@
+"""The report's commands: ``python -m report build | submit | run``, from the repository's root."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from .freshness import ReportError
+
+NOTEBOOK = Path("MSSV_BaiThucHanh2.ipynb")
+
+
+def build(args) -> list[Path]:
+    """Write the PDF of a saved notebook."""
+    from .files import read_notebook, render, write_together
+
+    output = args.output or Path("report", args.notebook.stem + ".pdf")
+    nb = read_notebook(args.notebook)
+    write_together({output: render(nb, args.notebook, args.allow_stale)})
+    return [output]
+
+
+def submit(args) -> list[Path]:
+    """Write the pair of files to hand in."""
+    from .submit import submit
+
+    return submit(args.notebook, args.mssv, args.ho_ten, args.lop)
+
+
+def run(args) -> list[Path]:
+    """Execute the notebook and write the executed copy and its PDF."""
+    from .run import run
+
+    return run(args.notebook, args.output_dir, args.profile, args.cwd)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    top = argparse.ArgumentParser(prog="python -m report", description=__doc__)
+    commands = top.add_subparsers(required=True, metavar="build | submit | run")
+
+    command = commands.add_parser("build", help="notebook đã lưu → PDF")
+    command.add_argument("notebook", nargs="?", type=Path, default=NOTEBOOK)
+    command.add_argument("--output", type=Path, help="mặc định: report/<tên notebook>.pdf")
+    command.add_argument("--allow-stale", action="store_true", help="vẫn xuất, kèm cảnh báo")
+    command.set_defaults(do=build)
+
+    command = commands.add_parser("submit", help="cặp tệp để nộp, trong dist/")
+    command.add_argument("--mssv", required=True)
+    command.add_argument("--ho-ten", required=True)
+    command.add_argument("--lop", required=True)
+    command.add_argument("--nb", dest="notebook", type=Path, default=NOTEBOOK)
+    command.set_defaults(do=submit)
+
+    command = commands.add_parser("run", help="chạy cả notebook, không sửa bản gốc")
+    command.add_argument("--profile", choices=("full", "quick"), default="full")
+    command.add_argument("--output-dir", type=Path, default=Path("report", "build"))
+    command.add_argument("--nb", dest="notebook", type=Path, default=NOTEBOOK)
+    command.add_argument("--cwd", type=Path, default=Path(), help="thư mục làm việc của kernel")
+    command.set_defaults(do=run)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return 0, 1 after an error of the user's, or 130 after Ctrl-C."""
+    args = parser().parse_args(argv)
+    try:
+        for path in args.do(args):
+            print(f"Đã ghi {path}")
+    except ReportError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Đã dừng.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""nbconvert exporters: a notebook as Typst, and as a PDF that Typst sets.
+
+    jupyter nbconvert --to report.exporter.TypstPDFExporter notebook.ipynb
+
+run from the repository's root. Only the fonts inside the ``typst`` wheel are used, and a date from
+the notebook's own record, so the same notebook gives the same bytes everywhere.
+"""
+
+import json
+import re
+import tempfile
+import unicodedata
+from hashlib import sha256
+from pathlib import Path
+
+import typst
+from nbconvert.exporters import TemplateExporter
+from traitlets import Bool, Unicode, default
+from traitlets.config import Config
+
+from .freshness import FreshnessPreprocessor
+from .markup import TypstPreprocessor, quote, raw
+
+STANDARDS = ["ua-1", "a-2a"]
+MISSING_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
+
+
+def notebook_hash(nb) -> str:
+    """Return the hash that ties a PDF to its notebook; layout of the JSON file does not matter."""
+    return sha256(json.dumps(nb, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def spoken(char: str) -> str:
+    """Return what stands for a character that no font has: its Unicode name in brackets."""
+    if unicodedata.category(char) in ("Cf", "Mn"):
+        return ""  # joiners and variation selectors, which were never seen
+    name = unicodedata.name(char, "").lower()
+    return f"[{name}]" if name and not name.startswith("cjk") else f"[U+{ord(char):04X}]"
+
+
+class TypstExporter(TemplateExporter):
+    """Write a notebook as Typst text, with its pictures as files beside it."""
+
+    export_from_notebook = "Typst"
+    output_mimetype = "text/x-typst"
+
+    allow_stale = Bool(
+        False, help="Typeset a notebook whose outputs are not of its code, and say so on page 1."
+    ).tag(config=True)
+    course = Unicode(
+        "Thực hành Deep learning cho Khoa học dữ liệu (DS201)", help="The line above the title."
+    ).tag(config=True)
+
+    @default("file_extension")
+    def _file_extension_default(self):
+        return ".typ"
+
+    @default("template_extension")
+    def _template_extension_default(self):
+        return ".typ.j2"
+
+    @default("template_name")
+    def _template_name_default(self):
+        return "bth2_typst"
+
+    @default("extra_template_basedirs")
+    def _extra_template_basedirs_default(self):
+        return [str(Path(__file__).with_name("templates"))]
+
+    @default("default_preprocessors")
+    def _default_preprocessors_default(self):
+        self.markup = TypstPreprocessor(parent=self)
+        return [
+            "nbconvert.preprocessors.ExecutePreprocessor",
+            FreshnessPreprocessor(parent=self, allow_stale=self.allow_stale),
+            "nbconvert.preprocessors.ClearOutputPreprocessor",
+            "nbconvert.preprocessors.TagRemovePreprocessor",
+            "nbconvert.preprocessors.RegexRemovePreprocessor",
+            "nbconvert.preprocessors.HighlightMagicsPreprocessor",
+            self.markup,
+        ]
+
+    @property
+    def default_config(self):
+        c = Config()
+        c.TagRemovePreprocessor.remove_cell_tags = {"hide"}
+        c.TagRemovePreprocessor.remove_input_tags = {"setup", "settings", "record"}
+        c.HighlightMagicsPreprocessor.enabled = True
+        c.RegexRemovePreprocessor.enabled = False
+        c.merge(super().default_config)
+        return c
+
+    def default_filters(self):
+        yield from super().default_filters()
+        yield "typst_string", quote
+        yield "typst_raw", raw
+        yield "vietnamese_date", lambda iso: "/".join(reversed(iso.split("-")))
+
+    def from_notebook_node(self, nb, resources=None, **kw):
+        """Return the Typst text and the resources; raises ReportError if the notebook is stale."""
+        resources = self._init_resources(resources)
+        resources["notebook_hash"] = notebook_hash(nb)
+        resources["course"] = self.course
+        return super().from_notebook_node(nb, resources, **kw)
+
+
+class TypstPDFExporter(TypstExporter):
+    """Set a notebook as a PDF that conforms to PDF/UA-1 and PDF/A-2a."""
+
+    export_from_notebook = "PDF qua Typst"
+    output_mimetype = "application/pdf"
+
+    def from_notebook_node(self, nb, resources=None, **kw):
+        """Return the bytes of the PDF and the resources.
+
+        Raises ReportError if the notebook is stale.
+        """
+        self.markup.rejected = set()
+        text, done = super().from_notebook_node(nb, resources, **kw)
+        try:
+            pdf = self._compile(text, done)
+        except typst.TypstError:
+            # Something in it is beyond Typst: find it, and show its source or alt text instead.
+            self.markup.rejected = self._find_rejected(text, done)
+            text, done = super().from_notebook_node(nb, resources, **kw)
+            pdf = self._compile(text, done)
+        done["output_extension"] = ".pdf"
+        done.pop("outputs")  # they are inside the PDF
+        return pdf, done
+
+    def _find_rejected(self, text: str, resources) -> set[str]:
+        """Return the keys of the fragments and pictures that do not compile on their own."""
+        preamble = text.split("#show: report.with(")[0]
+        pieces = resources["fragments"] | {
+            key: f"#picture({quote(key)}, {quote(key)})" for key in resources["pictures"]
+        }
+        rejected = set()
+        for key, piece in pieces.items():
+            try:
+                self._compile(f"{preamble}\n#set document(title: [.])\n{piece}", resources)
+            except typst.TypstError:
+                rejected.add(key)
+        return rejected
+
+    def _compile(self, text: str, resources) -> bytes:
+        """Return the PDF of a Typst text; raises typst.TypstError."""
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in resources["outputs"].items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            main = Path(folder, "main.typ")
+            main.write_text(text, encoding="utf-8")
+            glyphs: dict[str, str] = {}
+            while True:
+                try:
+                    return typst.compile(
+                        main,
+                        root=folder,
+                        ignore_system_fonts=True,
+                        sys_inputs={"glyphs": json.dumps(glyphs)},
+                        pdf_standards=STANDARDS,
+                    )
+                except typst.TypstError as error:
+                    # The compiler itself knows what its fonts lack: tell it how to say that.
+                    missing = "".join(MISSING_GLYPH.findall(str(error.diagnostic)))
+                    missing = re.sub(
+                        r"\\u\{(\w+)\}", lambda match: chr(int(match[1], 16)), missing
+                    )
+                    new = {char: spoken(char) for char in missing if char not in glyphs}
+                    if not new:
+                        raise
+                    glyphs |= new

@@ -1,0 +1,46 @@
+"""Reading notebooks, rendering them, and writing files whole or not at all."""
+
+import os
+from pathlib import Path
+
+import nbformat
+
+from .exporter import TypstPDFExporter
+from .freshness import ReportError
+
+
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Return the notebook in a file; raises ReportError when there is none."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except FileNotFoundError:
+        raise ReportError(f"Không tìm thấy notebook {path}.") from None
+    except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:
+        raise ReportError(f"Không đọc được {path}: tệp này không phải notebook hợp lệ.") from error
+
+
+def render(nb: nbformat.NotebookNode, path: Path, allow_stale: bool = False) -> bytes:
+    """Return the PDF of a notebook that stands at ``path``; raises ReportError when it is stale."""
+    resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
+    return TypstPDFExporter(allow_stale=allow_stale).from_notebook_node(nb, resources)[0]
+
+
+def write_together(contents: dict[Path, bytes]) -> None:
+    """Write files by renaming finished ones, so that no reader ever meets half of one."""
+    partial = {path.with_name(f".{path.name}.part"): path for path in contents}
+    try:
+        for part, path in partial.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(contents[path])
+        for part, path in partial.items():
+            os.replace(part, path)
+    except OSError as error:
+        raise ReportError(f"Không ghi được tệp: {error}.") from error
+    finally:
+        for part in partial:
+            part.unlink(missing_ok=True)
+
+
+def notebook_bytes(nb: nbformat.NotebookNode) -> bytes:
+    """Return a notebook as the bytes of its file."""
+    return (nbformat.writes(nb).rstrip("\n") + "\n").encode()

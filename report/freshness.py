@@ -1,0 +1,112 @@
+"""Whether the outputs saved in a notebook are those of the code saved in it."""
+
+from hashlib import sha256
+
+from nbconvert.preprocessors import Preprocessor
+from nbconvert.utils.exceptions import ConversionException
+from traitlets import Bool
+
+
+class ReportError(ConversionException):
+    """What the user can put right, in one Vietnamese sentence."""
+
+
+def bth2(output) -> dict:
+    """Return what the notebook says of an output of its own, ``{}`` for any other output."""
+    return output.get("metadata", {}).get("bth2", {})
+
+
+def find_record(nb) -> dict | None:
+    """Return the record of the run, which its last code cell leaves, or None."""
+    for cell in reversed(nb.cells):
+        for output in cell.get("outputs", []):
+            if bth2(output).get("kind") == "record":
+                return bth2(output)["record"]
+    return None
+
+
+def code_cells(nb) -> list[tuple[str, dict]]:
+    """Return the code cells that are not empty, each with the heading it stands under."""
+    cells, heading = [], ""
+    for cell in nb.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            heading = cell.source.splitlines()[0].lstrip("# ")
+        elif cell.cell_type == "code" and cell.source.strip():
+            cells.append((heading, cell))
+    return cells
+
+
+def source_hash(cell) -> str:
+    """Return the hash by which the record knows the source of a cell."""
+    return sha256(cell.source.strip().encode()).hexdigest()
+
+
+def staleness(nb) -> str | None:
+    """Say which cell is the first whose outputs cannot be trusted and why; None if there is none.
+
+    A notebook without a record is held only to what any notebook shows: its execution counts and
+    its errors.
+    """
+    record = find_record(nb)
+    hashes = record["cells"] if record else None
+    last = 0
+    for i, (heading, cell) in enumerate(code_cells(nb)):
+        if cell.execution_count is None:
+            what = "chưa được chạy"
+        elif cell.execution_count <= last:
+            what = "đã được chạy không theo thứ tự từ trên xuống"
+        elif any(output.output_type == "error" for output in cell.outputs):
+            what = "đã dừng vì lỗi"
+        elif hashes is not None and i >= len(hashes):
+            what = "được thêm vào sau lần chạy đã lưu"
+        elif hashes is not None and hashes[i] not in (source_hash(cell), None):
+            what = "khác với mã đã chạy (bị sửa, thêm hoặc xoá sau khi chạy)"
+        else:
+            last = cell.execution_count
+            continue
+        where = f"mục “{heading}”, " if heading else ""
+        first_line = cell.source.strip().splitlines()[0][:60]
+        return f"ô mã thứ {i + 1} ({where}dòng đầu “{first_line}”) {what}"
+    if hashes is not None and len(hashes) > len(code_cells(nb)):
+        return "có ô mã ở cuối notebook bị xoá sau lần chạy đã lưu"
+    return None
+
+
+def limits(record: dict | None) -> list[str]:
+    """Say what keeps the numbers of a run from being results: the quick profile, stand-in data."""
+    if record is None:
+        return []
+    found = []
+    if record["profile"] != "full":
+        found.append(
+            "Bản chạy nhanh (quick) để thử notebook: số liệu dưới đây không phải kết quả thực hành."
+        )
+    for name, data in record["data"].items():
+        if data["stand_in"]:
+            note = f": {data['note']}" if data.get("note") else ""
+            found.append(f"Dữ liệu thay thế, không phải {name} thật ({data['source']}){note}.")
+    return found
+
+
+class FreshnessPreprocessor(Preprocessor):
+    """Stop before anything is typeset when the notebook is stale; change nothing."""
+
+    enabled = Bool(True).tag(config=True)
+    allow_stale = Bool(False, help="Go on, and leave a warning for page 1.").tag(config=True)
+
+    def preprocess(self, nb, resources):
+        """Put ``record`` and ``warnings`` into the resources.
+
+        Raises ReportError, naming the first stale cell, unless ``allow_stale``.
+        """
+        stale = staleness(nb)
+        if stale and not self.allow_stale:
+            raise ReportError(
+                f"Chưa xuất báo cáo vì {stale}: hãy chạy lại toàn bộ notebook (Restart & Run All) "
+                "rồi lưu, hoặc dùng ALLOW_STALE=1 để vẫn xuất kèm cảnh báo ở trang 1."
+            )
+        resources["record"] = find_record(nb)
+        resources["warnings"] = limits(resources["record"])
+        if stale:
+            resources["warnings"].insert(0, f"Kết quả có thể không khớp với mã, vì {stale}.")
+        return nb, resources

@@ -1,0 +1,200 @@
+"""Everything a notebook holds, as Typst."""
+
+import base64
+import json
+import re
+import subprocess
+import unicodedata
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import pypandoc
+from nbconvert.filters import strip_ansi
+from nbconvert.preprocessors import Preprocessor
+from traitlets import Bool, Set
+
+from .freshness import bth2
+
+LUA = Path(__file__).with_name("markup.lua")
+PICTURES = {
+    "image/svg+xml": "svg",
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/gif": "gif",
+    "image/webp": "webp",
+}
+RICH_TEXT = {"text/markdown": "markdown", "text/latex": "latex", "text/html": "html"}
+DROPPED_KINDS = {"caption", "progress", "banner", "record"}
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+# MathJax shows an environment without dollars; fenced code is matched first, to be left alone.
+BARE_MATH = re.compile(
+    r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2)|(^\\begin\{([a-z]+\*?)\}.*?\\end\{\4\})", re.M | re.S
+)
+
+
+def clean(text: str) -> str:
+    """Return the text without what neither Typst nor PDF can hold: control codes, half characters.
+
+    A carriage return or backspace wipes what stands before it on the line, as on a terminal.
+    """
+    text = strip_ansi(text).replace("\r\n", "\n")
+    text = re.sub(r"[^\n]*[\r\b]+(?=[^\r\b\n])", "", text)
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def quote(text: str) -> str:
+    r"""Return a Typst string literal; JSON has the same escapes for ``"``, ``\`` and newlines."""
+    return json.dumps(clean(text), ensure_ascii=False)
+
+
+def breakable(text: str, longest: int = 60) -> str:
+    """Return the text with a place to break (a zero-width space) in words longer than a line."""
+    return re.sub(rf"(\S{{{longest}}})(?=\S)", "\\1\u200b", text)
+
+
+def raw(text: str, lang: str | None = None) -> str:
+    """Return a Typst block of code (with ``lang``) or of a program's output (without)."""
+    text = breakable(text.expandtabs(4).strip("\n"))
+    return f"#raw({quote(text)}, block: true, lang: {quote(lang) if lang else 'none'})"
+
+
+def pandoc(fragments: list[dict]) -> dict:
+    """Convert all fragments in one run of pandoc; ``markup.lua`` says what goes in and comes out."""
+    done = subprocess.run(
+        [pypandoc.get_pandoc_path(), "lua", str(LUA)],
+        input=json.dumps(fragments, ensure_ascii=False).encode(),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"pandoc: {done.stderr.decode(errors='replace')}")
+    return json.loads(done.stdout)
+
+
+class TypstPreprocessor(Preprocessor):
+    """Replace the content of cells and outputs by Typst, and collect the pictures as files.
+
+    A Markdown or raw cell gets it as its ``source``; an output gets ``typst`` and, where it has
+    one, ``caption``. Pictures become ``resources["outputs"]``, as nbconvert's writers expect, and
+    ``resources["pictures"]``, key to path, by which the Typst code names them.
+    """
+
+    enabled = Bool(True).tag(config=True)
+    rejected = Set(help="Keys of fragments and pictures that Typst could not compile.")
+
+    def preprocess(self, nb, resources):
+        """Return the notebook and the resources, both filled as the class says."""
+        self.resources, self.fragments, self.places = resources, [], []
+        resources.update(pictures={}, abstract=[], front=[], fragments={})
+        resources.setdefault("outputs", {})
+        markdown_cells = [cell for cell in nb.cells if cell.cell_type == "markdown"]
+        for i, cell in enumerate(nb.cells):
+            if cell.cell_type == "markdown":
+                if cell is markdown_cells[0] and resources.get("record"):
+                    cell.source = cell.source.strip().split("\n")[0]  # the title and no more
+                text = BARE_MATH.sub(lambda m: m[1] or f"$$\n{m[3]}\n$$", cell.source)
+                self._add(cell, "source", "markdown", text, f"c{i}", True, cell.get("attachments"))
+            elif cell.cell_type == "raw":
+                cell.source = raw(cell.source) if cell.source.strip() else ""
+            else:
+                for j, output in enumerate(cell.outputs):
+                    self._output(output, f"o{i}-{j}")
+        self._convert()
+        for cell in nb.cells:
+            if cell.cell_type == "code":
+                shown = [output for output in cell.outputs if output.typst]
+                for kind in ("abstract", "front"):
+                    resources[kind] += [o for o in shown if bth2(o).get("kind") == kind]
+                cell.outputs = [o for o in shown if bth2(o).get("kind") != "abstract"]
+        return nb, resources
+
+    def _output(self, output, key: str) -> None:
+        """Fill in one output; with nothing if the report leaves it out."""
+        meta = bth2(output)
+        if meta.get("kind") in DROPPED_KINDS:
+            output["typst"] = ""
+        elif output.output_type == "stream":
+            output["typst"] = raw(output.text) if clean(output.text).strip() else ""
+        elif output.output_type == "error":
+            output["typst"] = raw("\n".join(output.traceback) or f"{output.ename}: {output.evalue}")
+        else:
+            self._data(output, key, meta)
+
+    def _data(self, output, key: str, meta: dict) -> None:
+        """Fill in an output that comes in several forms from the best of them."""
+        data = output.data
+        plain = data.get("text/plain", "")
+        fallback = "" if WIDGET in data or not clean(plain).strip() else raw(plain)
+        output["typst"] = fallback
+        if "caption" in meta:
+            self._add(output, "caption", "caption", meta["caption"], key + "-caption")
+        for mime in PICTURES:
+            if mime in data and self._picture(key, mime, data[mime]):
+                alt = meta.get("alt") or (plain if not plain.startswith("<") else "")
+                output["typst"] = f"#picture({quote(key)}, {quote(alt or 'Hình do mã vẽ ra')})"
+                return
+        for mime, reader in RICH_TEXT.items():
+            if mime in data:
+                self._add(output, "typst", reader, data[mime], key, fallback=fallback)
+                return
+
+    def _picture(self, key: str, mime: str, content: str | bytes) -> bool:
+        """Keep a picture under its key; False when it is none, or one Typst cannot read."""
+        if mime not in PICTURES or key in self.rejected:
+            return False
+        try:
+            if isinstance(content, str):
+                svg = mime == "image/svg+xml"
+                content = content.encode() if svg else base64.b64decode(content)
+        except ValueError:
+            return False
+        folder = self.resources.get("output_files_dir") or "figures"
+        path = f"{Path(folder).as_posix()}/{key}.{PICTURES[mime]}"
+        self.resources["pictures"][key] = path
+        self.resources["outputs"][path] = content
+        return True
+
+    def _add(self, owner, field, reader, text, key, headings=False, attachments=None, fallback=""):
+        """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
+        fragment = {"format": reader, "text": clean(text), "key": key, "headings": headings}
+        self.fragments.append(fragment)
+        self.places.append((owner, field, attachments or {}, fallback))
+
+    def _convert(self) -> None:
+        """Run pandoc and put what it returns in its places."""
+        converted = pandoc(self.fragments)
+        self.resources["title"] = converted["title"]
+        for fragment, place, typst, images in zip(
+            self.fragments, self.places, converted["typst"], converted["images"], strict=True
+        ):
+            owner, field, attachments, fallback = place
+            key, typst = fragment["key"], typst.strip()
+            self.resources["fragments"][key] = typst
+            for i, source in enumerate(images, 1):
+                self._linked_picture(f"{key}-{i}", source, attachments)
+            owner[field] = raw(fragment["text"]) if key in self.rejected else typst or fallback
+
+    def _linked_picture(self, key: str, source: str, attachments: dict) -> None:
+        """Keep a picture that a text names, if it is an attachment, a data URI or a file at hand.
+
+        Nothing is fetched from the network; the alt text then stands for the picture.
+        """
+        if source.startswith("attachment:"):
+            for mime, content in attachments.get(source.removeprefix("attachment:"), {}).items():
+                self._picture(key, mime, content)
+        elif match := re.fullmatch(r"data:([^;,]+)[^,]*?(;base64)?,(.*)", source, re.S):
+            content = unquote_to_bytes(match[3])
+            try:
+                content = base64.b64decode(content) if match[2] else content
+            except ValueError:
+                return
+            self._picture(key, match[1], content)
+        elif not re.match(r"[a-zA-Z]+:", source):
+            name = unquote_to_bytes(source).decode(errors="replace")
+            path = Path(self.resources["metadata"].get("path", ""), name)
+            mime = {f".{suffix}": mime for mime, suffix in PICTURES.items()}.get(
+                path.suffix.lower().replace(".jpeg", ".jpg"), ""
+            )
+            if path.is_file():
+                self._picture(key, mime, path.read_bytes())

@@ -1,0 +1,102 @@
+"""A run of the notebook without a browser, its progress on one line of the terminal."""
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+from .files import notebook_bytes, read_notebook, render, write_together
+from .freshness import ReportError
+
+
+class ProgressLine:
+    """One line: rewritten in place on a terminal, printed anew every ``interval`` s elsewhere."""
+
+    def __init__(self, out=sys.stderr, interval: float = 10.0):
+        self.out, self.interval = out, interval
+        self.shown, self.last = "", float("-inf")
+
+    def show(self, text: str) -> None:
+        """Show a text in place of the last one."""
+        text = " ".join(text.split())
+        if text == self.shown:
+            return
+        if self.out.isatty():
+            width = shutil.get_terminal_size().columns - 1
+            self.out.write("\r\x1b[K" + text[:width])
+        elif time.monotonic() - self.last >= self.interval:
+            self.last = time.monotonic()
+            self.out.write(text + "\n")
+        else:
+            return
+        self.shown = text
+        self.out.flush()
+
+    def close(self) -> None:
+        """Leave the terminal at the start of an empty line."""
+        if self.out.isatty() and self.shown:
+            self.out.write("\r\x1b[K")
+            self.out.flush()
+
+
+class ProgressClient(NotebookClient):
+    """A client that shows the number of the cell and what the notebook says of its progress."""
+
+    def __init__(self, nb, line: ProgressLine, **kw):
+        super().__init__(nb, on_cell_execute=self._started, **kw)
+        self.line, self.place = line, ""
+
+    def _started(self, cell, cell_index):
+        self.place = f"Ô {cell_index + 1}/{len(self.nb.cells)}"
+        self.line.show(self.place)
+
+    def process_message(self, msg, cell, cell_index):
+        """Pass a kernel's message on, and show it if it is one about progress."""
+        content = msg["content"]
+        if content.get("metadata", {}).get("bth2", {}).get("kind") == "progress":
+            self.line.show(f"{self.place}: {content['data'].get('text/plain', '')}")
+        return super().process_message(msg, cell, cell_index)
+
+
+def run(path: Path, output_dir: Path, profile: str, cwd: Path = Path()) -> list[Path]:
+    """Execute a notebook from the top; write the executed copy and its PDF, return their paths.
+
+    The notebook itself is left as it is. What a failing or interrupted run has reached is written
+    as ``<name>-dang-do.ipynb``; a failing cell raises ReportError with its error.
+    """
+    nb = read_notebook(path)
+    copy, unfinished = output_dir / path.name, output_dir / f"{path.stem}-dang-do.ipynb"
+    if copy.resolve() == path.resolve():
+        raise ReportError(f"Bản chạy sẽ đè lên chính {path}: hãy chọn thư mục khác.")
+    line = ProgressLine()
+    client = ProgressClient(
+        nb,
+        line,
+        timeout=None,
+        kernel_name=nb.metadata.get("kernelspec", {}).get("name", "python3"),
+        resources={"metadata": {"path": str(cwd)}},
+    )
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    try:
+        client.execute(env={**os.environ, "BTH2_PROFILE": profile})
+    except BaseException as error:
+        write_together({unfinished: notebook_bytes(nb)})
+        if isinstance(error, CellExecutionError):
+            message = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
+            raise ReportError(f"{message}\n{client.place} dừng vì lỗi; xem {unfinished}.") from None
+        if isinstance(error, DeadKernelError):
+            raise ReportError(f"Kernel đã chết ở {client.place}; xem {unfinished}.") from None
+        raise
+    finally:
+        line.close()
+    unfinished.unlink(missing_ok=True)
+    write_together({copy: notebook_bytes(nb)})
+    pdf = copy.with_suffix(".pdf")
+    write_together({pdf: render(nb, copy)})
+    return [copy, pdf]
