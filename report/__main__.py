@@ -4,7 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from .freshness import ReportError
+# jsonschema would build the grammar of URIs at its import, which takes longer than setting the
+# whole PDF; no notebook needs it, and jsonschema can do without.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+from .freshness import ReportError  # noqa: E402
 
 NOTEBOOK = Path("MSSV_BaiThucHanh2.ipynb")
 

@@ -116,33 +116,35 @@ class TypstPDFExporter(TypstExporter):
         Raises ReportError if the notebook is stale.
         """
         self.markup.rejected = set()
-        text, done = super().from_notebook_node(nb, resources, **kw)
-        try:
-            pdf = self._compile(text, done)
-        except typst.TypstError:
-            # Something in it is beyond Typst: find it, and show its source or alt text instead.
-            self.markup.rejected = self._find_rejected(text, done)
+        for suspects in ("pictures", "fragments", None):
             text, done = super().from_notebook_node(nb, resources, **kw)
-            pdf = self._compile(text, done)
+            try:
+                pdf = self._compile(text, done, STANDARDS)
+                break
+            except typst.TypstError:
+                if suspects is None:
+                    raise
+                # Something is beyond Typst: find it, and show its alt text or source instead.
+                self.markup.rejected |= self._find_rejected(text, done, suspects)
         done["output_extension"] = ".pdf"
         done.pop("outputs")  # they are inside the PDF
         return pdf, done
 
-    def _find_rejected(self, text: str, resources) -> set[str]:
-        """Return the keys of the fragments and pictures that do not compile on their own."""
+    def _find_rejected(self, text: str, resources, suspects: str) -> set[str]:
+        """Return the keys of the ``"pictures"`` or ``"fragments"`` that do not compile alone."""
+        pieces = resources["fragments"]
+        if suspects == "pictures":
+            pieces = {key: f'#picture({quote(key)}, "")' for key in resources["pictures"]}
         preamble = text.split("#show: report.with(")[0]
-        pieces = resources["fragments"] | {
-            key: f"#picture({quote(key)}, {quote(key)})" for key in resources["pictures"]
-        }
         rejected = set()
         for key, piece in pieces.items():
             try:
-                self._compile(f"{preamble}\n#set document(title: [.])\n{piece}", resources)
+                self._compile(preamble + piece, resources, [])
             except typst.TypstError:
                 rejected.add(key)
         return rejected
 
-    def _compile(self, text: str, resources) -> bytes:
+    def _compile(self, text: str, resources, standards: list[str]) -> bytes:
         """Return the PDF of a Typst text; raises typst.TypstError."""
         with tempfile.TemporaryDirectory() as folder:
             for name, content in resources["outputs"].items():
@@ -159,14 +161,12 @@ class TypstPDFExporter(TypstExporter):
                         root=folder,
                         ignore_system_fonts=True,
                         sys_inputs={"glyphs": json.dumps(glyphs)},
-                        pdf_standards=STANDARDS,
+                        pdf_standards=standards,
                     )
                 except typst.TypstError as error:
                     # The compiler itself knows what its fonts lack: tell it how to say that.
                     missing = "".join(MISSING_GLYPH.findall(str(error.diagnostic)))
-                    missing = re.sub(
-                        r"\\u\{(\w+)\}", lambda match: chr(int(match[1], 16)), missing
-                    )
+                    missing = re.sub(r"\\u\{(\w+)\}", lambda match: chr(int(match[1], 16)), missing)
                     new = {char: spoken(char) for char in missing if char not in glyphs}
                     if not new:
                         raise

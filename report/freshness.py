@@ -72,19 +72,25 @@ def staleness(nb) -> str | None:
     return None
 
 
-def limits(record: dict | None) -> list[str]:
-    """Say what keeps the numbers of a run from being results: the quick profile, stand-in data."""
-    if record is None:
-        return []
+def limits(record: dict | None) -> list[tuple[str, str]]:
+    """Say what keeps the numbers of a run from being results: the quick profile, stand-in data.
+
+    Each comes as a mark for the page header and a sentence for page 1.
+    """
     found = []
-    if record["profile"] != "full":
+    if record and record["profile"] != "full":
         found.append(
-            "Bản chạy nhanh (quick) để thử notebook: số liệu dưới đây không phải kết quả thực hành."
+            (
+                "BẢN CHẠY NHANH",
+                "Đây là bản chạy nhanh (quick) để thử notebook: "
+                "các số liệu dưới đây không phải kết quả thực hành.",
+            )
         )
-    for name, data in record["data"].items():
+    for name, data in record["data"].items() if record else ():
         if data["stand_in"]:
-            note = f": {data['note']}" if data.get("note") else ""
-            found.append(f"Dữ liệu thay thế, không phải {name} thật ({data['source']}){note}.")
+            note = f"; {data['note'].rstrip('.')}" if data.get("note") else ""
+            sentence = f"Dữ liệu {name} là dữ liệu thay thế, không phải bộ thật: {data['source']}"
+            found.append(("DỮ LIỆU THAY THẾ", f"{sentence.rstrip('.')}{note}."))
     return found
 
 
@@ -95,7 +101,7 @@ class FreshnessPreprocessor(Preprocessor):
     allow_stale = Bool(False, help="Go on, and leave a warning for page 1.").tag(config=True)
 
     def preprocess(self, nb, resources):
-        """Put ``record`` and ``warnings`` into the resources.
+        """Put ``record`` and ``warnings`` (as ``limits`` has them) into the resources.
 
         Raises ReportError, naming the first stale cell, unless ``allow_stale``.
         """
@@ -108,5 +114,6 @@ class FreshnessPreprocessor(Preprocessor):
         resources["record"] = find_record(nb)
         resources["warnings"] = limits(resources["record"])
         if stale:
-            resources["warnings"].insert(0, f"Kết quả có thể không khớp với mã, vì {stale}.")
+            sentence = f"Kết quả dưới đây có thể không khớp với mã vì {stale}."
+            resources["warnings"].insert(0, ("KẾT QUẢ CŨ", sentence))
         return nb, resources

@@ -58,6 +58,8 @@ end
 
 -- "Hình 3" and "Bảng 3" become links; the template leaves those without a target as they are.
 local TARGETS = { ['Hình'] = 'hinh-', ['hình'] = 'hinh-', ['Bảng'] = 'bang-', ['bảng'] = 'bang-' }
+local BARE_CALLS = { Emph = true, Strong = true, Strikeout = true, Note = true, Underline = true,
+  Superscript = true, Subscript = true, SmallCaps = true }
 local function references(inlines)
   local result, i = pandoc.Inlines {}, 1
   while i <= #inlines do
@@ -78,7 +80,10 @@ local function references(inlines)
       i = i + 3
     else
       -- `*word*.next` would otherwise be read by Typst as a field of the emphasis.
-      if word.t == 'Str' and word.text:match('^%.%a') and i > 1 then result:insert(typst(';')) end
+      local before = inlines[i - 1]
+      if before and BARE_CALLS[before.t] and word.t == 'Str' and word.text:match('^%.%a') then
+        result:insert(typst(';'))
+      end
       result:insert(word)
       i = i + 1
     end

@@ -48,15 +48,9 @@ def quote(text: str) -> str:
     return json.dumps(clean(text), ensure_ascii=False)
 
 
-def breakable(text: str, longest: int = 60) -> str:
-    """Return the text with a place to break (a zero-width space) in words longer than a line."""
-    return re.sub(rf"(\S{{{longest}}})(?=\S)", "\\1\u200b", text)
-
-
 def raw(text: str, lang: str | None = None) -> str:
     """Return a Typst block of code (with ``lang``) or of a program's output (without)."""
-    text = breakable(text.expandtabs(4).strip("\n"))
-    return f"#raw({quote(text)}, block: true, lang: {quote(lang) if lang else 'none'})"
+    return f"#raw({quote(text.expandtabs(4).strip(chr(10)))}, block: true, lang: {quote(lang) if lang else 'none'})"
 
 
 def pandoc(fragments: list[dict]) -> dict:

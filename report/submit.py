@@ -25,7 +25,7 @@ def personalize(nb, mssv: str, ho_ten: str, lop: str) -> None:
             rf"^({name}\s*=\s*){STRING}", lambda m, line=line: m[1] + line, source, flags=re.M
         )
         if count != 1:
-            raise ReportError(f"Ô “settings” của notebook phải có đúng một dòng {name} = \"…\".")
+            raise ReportError(f'Ô “settings” của notebook phải có đúng một dòng {name} = "…".')
     cells[0].source = source
     find_record(nb)["settings"].update(mssv=mssv, ho_ten=ho_ten, lop=lop)
 
@@ -51,7 +51,7 @@ def submit(path: Path, mssv: str, ho_ten: str, lop: str, dist: Path = Path("dist
         )
     if found := limits(record):
         raise ReportError(
-            f"Chưa thể nộp: {found[0].rstrip('.')}; hãy chạy đầy đủ (full) với dữ liệu thật."
+            f"Chưa thể nộp: {found[0][1].rstrip('.')}; hãy chạy đầy đủ (full) với dữ liệu thật."
         )
     personalize(nb, mssv, ho_ten.strip(), lop.strip())
     notebook, pdf = (dist / f"{mssv}_BaiThucHanh2{suffix}" for suffix in (".ipynb", ".pdf"))

@@ -80,7 +80,8 @@ def course_notebook(*cells, profile="full", stand_in=False, title=None) -> Noteb
     last = code("leave_record()", tags=["record"])
     nb = notebook(markdown(title), code(SETTINGS, tags=["settings"]), *cells, last)
     hashes = [
-        None if "settings" in cell.metadata.tags else source_hash(cell) for _, cell in code_cells(nb)
+        None if "settings" in cell.metadata.tags else source_hash(cell)
+        for _, cell in code_cells(nb)
     ]
     record = {
         "version": 1,
@@ -105,7 +106,8 @@ def full_notebook(exercises=20, figures=2, tables=3) -> NotebookNode:
     """Return a notebook as long as the real one: ``exercises`` sections, each with everything."""
     cells, figure_number, table_number = [], 0, 1
     front = "| Bài | Lần chạy | Độ chính xác (%) | p |\n|:--|:--|--:|--:|\n" + "".join(
-        f"| Bài {i} | `SGD(0.01)` số {i} | {90 + i / 10:.1f} ± 0,3 | {i / 100} |\n" for i in range(1, 9)
+        f"| Bài {i} | `SGD(0.01)` số {i} | {90 + i / 10:.1f} ± 0,3 | {i / 100} |\n"
+        for i in range(1, 9)
     )
     for i in range(1, exercises + 1):
         outputs = []
