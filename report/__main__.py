@@ -8,7 +8,7 @@ from pathlib import Path
 # whole PDF; no notebook needs it, and jsonschema can do without.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
-from .freshness import ReportError  # noqa: E402
+from .freshness import ReportError
 
 NOTEBOOK = Path("MSSV_BaiThucHanh2.ipynb")
 

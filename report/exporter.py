@@ -45,10 +45,12 @@ class TypstExporter(TemplateExporter):
     output_mimetype = "text/x-typst"
 
     allow_stale = Bool(
-        False, help="Typeset a notebook whose outputs are not of its code, and say so on page 1."
+        False,
+        help="Typeset a notebook whose outputs are not of its code, and say so on page 1.",
     ).tag(config=True)
     course = Unicode(
-        "Thực hành Deep learning cho Khoa học dữ liệu (DS201)", help="The line above the title."
+        "Thực hành Deep learning cho Khoa học dữ liệu (DS201)",
+        help="The line above the title.",
     ).tag(config=True)
 
     @default("file_extension")

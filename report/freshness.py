@@ -79,13 +79,8 @@ def limits(record: dict | None) -> list[tuple[str, str]]:
     """
     found = []
     if record and record["profile"] != "full":
-        found.append(
-            (
-                "BẢN CHẠY NHANH",
-                "Đây là bản chạy nhanh (quick) để thử notebook: "
-                "các số liệu dưới đây không phải kết quả thực hành.",
-            )
-        )
+        sentence = "Đây là bản chạy nhanh (quick): các số liệu không phải kết quả thực hành."
+        found.append(("BẢN CHẠY NHANH", sentence))
     for name, data in record["data"].items() if record else ():
         if data["stand_in"]:
             note = f"; {data['note'].rstrip('.')}" if data.get("note") else ""

@@ -29,7 +29,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # MathJax shows an environment without dollars; fenced code is matched first, to be left alone.
 BARE_MATH = re.compile(
-    r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2)|(^\\begin\{([a-z]+\*?)\}.*?\\end\{\4\})", re.M | re.S
+    r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2)|(^\\begin\{([a-z]+\*?)\}.*?\\end\{\4\})",
+    re.MULTILINE | re.DOTALL,
 )
 
 
@@ -88,7 +89,15 @@ class TypstPreprocessor(Preprocessor):
                 if cell is markdown_cells[0] and resources.get("record"):
                     cell.source = cell.source.strip().split("\n")[0]  # the title and no more
                 text = BARE_MATH.sub(lambda m: m[1] or f"$$\n{m[3]}\n$$", cell.source)
-                self._add(cell, "source", "markdown", text, f"c{i}", True, cell.get("attachments"))
+                self._add(
+                    cell,
+                    "source",
+                    "markdown",
+                    text,
+                    f"c{i}",
+                    True,
+                    cell.get("attachments"),
+                )
             elif cell.cell_type == "raw":
                 cell.source = raw(cell.source) if cell.source.strip() else ""
             else:
@@ -149,9 +158,24 @@ class TypstPreprocessor(Preprocessor):
         self.resources["outputs"][path] = content
         return True
 
-    def _add(self, owner, field, reader, text, key, headings=False, attachments=None, fallback=""):
+    def _add(
+        self,
+        owner,
+        field,
+        reader,
+        text,
+        key,
+        headings=False,
+        attachments=None,
+        fallback="",
+    ):
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
-        fragment = {"format": reader, "text": clean(text), "key": key, "headings": headings}
+        fragment = {
+            "format": reader,
+            "text": clean(text),
+            "key": key,
+            "headings": headings,
+        }
         self.fragments.append(fragment)
         self.places.append((owner, field, attachments or {}, fallback))
 
@@ -160,7 +184,11 @@ class TypstPreprocessor(Preprocessor):
         converted = pandoc(self.fragments)
         self.resources["title"] = converted["title"]
         for fragment, place, typst, images in zip(
-            self.fragments, self.places, converted["typst"], converted["images"], strict=True
+            self.fragments,
+            self.places,
+            converted["typst"],
+            converted["images"],
+            strict=True,
         ):
             owner, field, attachments, fallback = place
             key, typst = fragment["key"], typst.strip()
@@ -177,7 +205,7 @@ class TypstPreprocessor(Preprocessor):
         if source.startswith("attachment:"):
             for mime, content in attachments.get(source.removeprefix("attachment:"), {}).items():
                 self._picture(key, mime, content)
-        elif match := re.fullmatch(r"data:([^;,]+)[^,]*?(;base64)?,(.*)", source, re.S):
+        elif match := re.fullmatch(r"data:([^;,]+)[^,]*?(;base64)?,(.*)", source, re.DOTALL):
             content = unquote_to_bytes(match[3])
             try:
                 content = base64.b64decode(content) if match[2] else content

@@ -77,6 +77,7 @@ def run(path: Path, output_dir: Path, profile: str, cwd: Path = Path()) -> list[
         nb,
         line,
         timeout=None,
+        shutdown_kernel="immediate",
         kernel_name=nb.metadata.get("kernelspec", {}).get("name", "python3"),
         resources={"metadata": {"path": str(cwd)}},
     )
@@ -84,14 +85,17 @@ def run(path: Path, output_dir: Path, profile: str, cwd: Path = Path()) -> list[
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     try:
-        client.execute(env={**os.environ, "BTH2_PROFILE": profile})
+        # Cell by cell, because ``execute`` takes Ctrl-C for a kernel that died.
+        with client.setup_kernel(env={**os.environ, "BTH2_PROFILE": profile}):
+            for i, cell in enumerate(nb.cells):
+                client.execute_cell(cell, i)
     except BaseException as error:
         write_together({unfinished: notebook_bytes(nb)})
         if isinstance(error, CellExecutionError):
-            message = f"{error.ename}: {error.evalue}".strip().splitlines()[-1]
-            raise ReportError(f"{message}\n{client.place} dừng vì lỗi; xem {unfinished}.") from None
+            message = " ".join(f"{error.ename}: {error.evalue}".split())
+            raise ReportError(f"{client.place} dừng vì lỗi {message} (xem {unfinished}).") from None
         if isinstance(error, DeadKernelError):
-            raise ReportError(f"Kernel đã chết ở {client.place}; xem {unfinished}.") from None
+            raise ReportError(f"Kernel đã chết ở {client.place} (xem {unfinished}).") from None
         raise
     finally:
         line.close()

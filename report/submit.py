@@ -22,7 +22,10 @@ def personalize(nb, mssv: str, ho_ten: str, lop: str) -> None:
     for name, value in {"MSSV": mssv, "HO_TEN": ho_ten, "LOP": lop}.items():
         line = json.dumps(value, ensure_ascii=False)  # Python reads such a string the same way
         source, count = re.subn(
-            rf"^({name}\s*=\s*){STRING}", lambda m, line=line: m[1] + line, source, flags=re.M
+            rf"^({name}\s*=\s*){STRING}",
+            lambda m, line=line: m[1] + line,
+            source,
+            flags=re.MULTILINE,
         )
         if count != 1:
             raise ReportError(f'Ô “settings” của notebook phải có đúng một dòng {name} = "…".')

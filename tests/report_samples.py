@@ -89,7 +89,11 @@ def course_notebook(*cells, profile="full", stand_in=False, title=None) -> Noteb
         "profile": profile,
         "executed": "2026-11-23",
         "data": {
-            "mnist": {"source": "keras.datasets", "stand_in": stand_in, "note": "không có mạng"}
+            "mnist": {
+                "source": "keras.datasets",
+                "stand_in": stand_in,
+                "note": "không có mạng",
+            }
         },
         "versions": {"python": "3.11.7", "tensorflow": "2.21.0"},
         "machine": "Linux, 2 nhân",
@@ -114,7 +118,10 @@ def full_notebook(exercises=20, figures=2, tables=3) -> NotebookNode:
         for _ in range(figures):
             figure_number += 1
             outputs.append(
-                figure(figure_number, f"Đồ thị học của bài {i}: `loss` giảm dần, *dev* ổn định.")
+                figure(
+                    figure_number,
+                    f"Đồ thị học của bài {i}: `loss` giảm dần, *dev* ổn định.",
+                )
             )
         for _ in range(tables):
             table_number += 1
