@@ -111,6 +111,22 @@ local function align_numbers(tbl)
   end
 end
 
+-- A list of claims, each beginning with its verdict, which takes the place of the bullet.
+local VERDICTS = { ['✓'] = true, ['✗'] = true, ['≈'] = true }
+local function claims(list)
+  local result = pandoc.Blocks {}
+  for _, item in ipairs(list.content) do
+    local words = item[1] and item[1].content
+    local verdict = words and words[1] and words[1].text
+    if not VERDICTS[verdict] then return nil end
+    result:insert(pandoc.RawBlock('typst', '#claim[' .. verdict .. ']['))
+    item[1].content = pandoc.Inlines { table.unpack(words, 3) }
+    result:extend(item)
+    result:insert(pandoc.RawBlock('typst', ']'))
+  end
+  return result
+end
+
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
 
 local function filter(fragment, images)
@@ -150,6 +166,7 @@ local function filter(fragment, images)
       end
       return content, false -- a file beside the notebook, which the reader of a PDF does not have
     end,
+    BulletList = function(list) return claims(list) end,
     HorizontalRule = function() return pandoc.RawBlock('typst', '#separator') end,
     Table = function(tbl)
       align_numbers(tbl)
