@@ -1,0 +1,42 @@
+PYTHON  ?= python3
+PROFILE ?= full
+NB      ?= MSSV_BaiThucHanh2.ipynb
+KILLS   ?= 3
+PY      := .venv/bin/python
+
+help:  ## các lệnh
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+run: .venv/ready  ## chạy cả notebook vào report/build/ (PROFILE=quick: vài phút)
+	$(PY) -m report run --profile $(PROFILE)
+
+lab: .venv/ready  ## mở notebook trong JupyterLab
+	$(PY) -m jupyterlab MSSV_BaiThucHanh2.ipynb
+
+test: .venv/ready  ## kiểm tra mã, notebook (hồ sơ quick) và báo cáo
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest --nbval
+
+report: .venv/ready  ## notebook đã lưu -> report/MSSV_BaiThucHanh2.pdf (ALLOW_STALE=1: dù đã cũ)
+	$(PY) -m report build $(if $(filter-out 0,$(ALLOW_STALE)),--allow-stale)
+
+submit: .venv/ready  ## dist/<MSSV>_BaiThucHanh2.{ipynb,pdf}: make submit MSSV=… HO_TEN="…" LOP=…
+	$(PY) -m report submit --mssv "$(MSSV)" --ho-ten "$(HO_TEN)" --lop "$(LOP)" --nb "$(NB)"
+
+bench: .venv/ready  ## đo tốc độ so với mã của đề, chạy xen kẽ A B A B
+	$(PY) tests/benchmarks/bench.py
+
+verify: .venv/ready  ## huấn luyện lại tất cả và so với notebook đã lưu
+	$(PY) tests/verify.py
+
+clean:  ## xoá bộ nhớ đệm và bản dựng, để chạy lại từ đầu
+	rm -rf .bth2_cache report/build dist
+
+.venv/ready: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Cần Python 3.11-3.13: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.PHONY: help run lab test report submit bench verify clean
