@@ -18,7 +18,7 @@ from nbconvert.exporters import TemplateExporter
 from traitlets import Bool, Unicode, default
 from traitlets.config import Config
 
-from .freshness import FreshnessPreprocessor
+from .freshness import FreshnessPreprocessor, ReportError
 from .markup import TypstPreprocessor, quote, raw
 
 STANDARDS = ["ua-1", "a-2a"]
@@ -45,12 +45,10 @@ class TypstExporter(TemplateExporter):
     output_mimetype = "text/x-typst"
 
     allow_stale = Bool(
-        False,
-        help="Typeset a notebook whose outputs are not of its code, and say so on page 1.",
+        False, help="Typeset a notebook whose outputs are not of its code, and say so on page 1."
     ).tag(config=True)
     course = Unicode(
-        "Thực hành Deep learning cho Khoa học dữ liệu (DS201)",
-        help="The line above the title.",
+        "Thực hành Deep learning cho Khoa học dữ liệu (DS201)", help="The line above the title."
     ).tag(config=True)
 
     @default("file_extension")
@@ -123,9 +121,9 @@ class TypstPDFExporter(TypstExporter):
             try:
                 pdf = self._compile(text, done, STANDARDS)
                 break
-            except typst.TypstError:
+            except typst.TypstError as error:
                 if suspects is None:
-                    raise
+                    raise ReportError(f"Typst không dựng được PDF: {error}.") from error
                 # Something is beyond Typst: find it, and show its alt text or source instead.
                 self.markup.rejected |= self._find_rejected(text, done, suspects)
         done["output_extension"] = ".pdf"

@@ -24,6 +24,8 @@ PICTURES = {
     "image/webp": "webp",
 }
 RICH_TEXT = {"text/markdown": "markdown", "text/latex": "latex", "text/html": "html"}
+# Code that only puts words together is not shown: its words are.
+WRITING_KINDS = {"answer", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "banner", "record"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -89,18 +91,12 @@ class TypstPreprocessor(Preprocessor):
                 if cell is markdown_cells[0] and resources.get("record"):
                     cell.source = cell.source.strip().split("\n")[0]  # the title and no more
                 text = BARE_MATH.sub(lambda m: m[1] or f"$$\n{m[3]}\n$$", cell.source)
-                self._add(
-                    cell,
-                    "source",
-                    "markdown",
-                    text,
-                    f"c{i}",
-                    True,
-                    cell.get("attachments"),
-                )
+                self._add(cell, "source", "markdown", text, f"c{i}", True, cell.get("attachments"))
             elif cell.cell_type == "raw":
                 cell.source = raw(cell.source) if cell.source.strip() else ""
             else:
+                if any(bth2(output).get("kind") in WRITING_KINDS for output in cell.outputs):
+                    cell.source = ""
                 for j, output in enumerate(cell.outputs):
                     self._output(output, f"o{i}-{j}")
         self._convert()
@@ -158,24 +154,11 @@ class TypstPreprocessor(Preprocessor):
         self.resources["outputs"][path] = content
         return True
 
-    def _add(
-        self,
-        owner,
-        field,
-        reader,
-        text,
-        key,
-        headings=False,
-        attachments=None,
-        fallback="",
-    ):
+    def _add(self, owner, field, reader, text, key, headings=False, attachments=None, fallback=""):
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
-        fragment = {
-            "format": reader,
-            "text": clean(text),
-            "key": key,
-            "headings": headings,
-        }
+        # Without an end of line pandoc would not take a table's last row for one.
+        text = clean(text) + "\n"
+        fragment = {"format": reader, "text": text, "key": key, "headings": headings}
         self.fragments.append(fragment)
         self.places.append((owner, field, attachments or {}, fallback))
 
@@ -184,11 +167,7 @@ class TypstPreprocessor(Preprocessor):
         converted = pandoc(self.fragments)
         self.resources["title"] = converted["title"]
         for fragment, place, typst, images in zip(
-            self.fragments,
-            self.places,
-            converted["typst"],
-            converted["images"],
-            strict=True,
+            self.fragments, self.places, converted["typst"], converted["images"], strict=True
         ):
             owner, field, attachments, fallback = place
             key, typst = fragment["key"], typst.strip()

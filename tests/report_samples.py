@@ -1,13 +1,7 @@
 """Small notebooks for the tests of ``report/``: written by nbformat, no kernel needed."""
 
 from nbformat import NotebookNode
-from nbformat.v4 import (
-    new_code_cell,
-    new_markdown_cell,
-    new_notebook,
-    new_output,
-    new_raw_cell,
-)
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 
 from report.freshness import code_cells, source_hash
 
@@ -89,11 +83,7 @@ def course_notebook(*cells, profile="full", stand_in=False, title=None) -> Noteb
         "profile": profile,
         "executed": "2026-11-23",
         "data": {
-            "mnist": {
-                "source": "keras.datasets",
-                "stand_in": stand_in,
-                "note": "không có mạng",
-            }
+            "mnist": {"source": "keras.datasets", "stand_in": stand_in, "note": "không có mạng"}
         },
         "versions": {"python": "3.11.7", "tensorflow": "2.21.0"},
         "machine": "Linux, 2 nhân",
@@ -118,10 +108,7 @@ def full_notebook(exercises=20, figures=2, tables=3) -> NotebookNode:
         for _ in range(figures):
             figure_number += 1
             outputs.append(
-                figure(
-                    figure_number,
-                    f"Đồ thị học của bài {i}: `loss` giảm dần, *dev* ổn định.",
-                )
+                figure(figure_number, f"Đồ thị học của bài {i}: `loss` giảm dần, *dev* ổn định.")
             )
         for _ in range(tables):
             table_number += 1
