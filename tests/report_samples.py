@@ -73,18 +73,13 @@ def course_notebook(*cells, profile="full", stand_in=False, title=None) -> Noteb
     title = title or "# Bài thực hành 2: Các kỹ thuật tối ưu hoá mô hình\n\nĐoạn mở đầu bị bỏ."
     last = code("leave_record()", tags=["record"])
     nb = notebook(markdown(title), code(SETTINGS, tags=["settings"]), *cells, last)
-    hashes = [
-        None if "settings" in cell.metadata.tags else source_hash(cell)
-        for _, cell in code_cells(nb)
-    ]
+    hashes = [None if "settings" in cell.metadata.tags else source_hash(cell) for _, cell in code_cells(nb)]
     record = {
         "version": 1,
         "settings": {"mssv": "MSSV", "ho_ten": "Họ và tên", "lop": "DS201", "seed": 0},
         "profile": profile,
         "executed": "2026-11-23",
-        "data": {
-            "mnist": {"source": "keras.datasets", "stand_in": stand_in, "note": "không có mạng"}
-        },
+        "data": {"mnist": {"source": "keras.datasets", "stand_in": stand_in, "note": "không có mạng"}},
         "versions": {"python": "3.11.7", "tensorflow": "2.21.0"},
         "machine": "Linux, 2 nhân",
         "seconds": 1234.5,
@@ -100,16 +95,13 @@ def full_notebook(exercises=20, figures=2, tables=3) -> NotebookNode:
     """Return a notebook as long as the real one: ``exercises`` sections, each with everything."""
     cells, figure_number, table_number = [], 0, 1
     front = "| Bài | Lần chạy | Độ chính xác (%) | p |\n|:--|:--|--:|--:|\n" + "".join(
-        f"| Bài {i} | `SGD(0.01)` số {i} | {90 + i / 10:.1f} ± 0,3 | {i / 100} |\n"
-        for i in range(1, 9)
+        f"| Bài {i} | `SGD(0.01)` số {i} | {90 + i / 10:.1f} ± 0,3 | {i / 100} |\n" for i in range(1, 9)
     )
     for i in range(1, exercises + 1):
         outputs = []
         for _ in range(figures):
             figure_number += 1
-            outputs.append(
-                figure(figure_number, f"Đồ thị học của bài {i}: `loss` giảm dần, *dev* ổn định.")
-            )
+            outputs.append(figure(figure_number, f"Đồ thị học của bài {i}: `loss` giảm dần, *dev* ổn định."))
         for _ in range(tables):
             table_number += 1
             rows = "".join(f"| Lần {k} | {k * 1.5:.2f} | {k * 1000} |\n" for k in range(1, 7))

@@ -25,9 +25,7 @@ def saved(tmp_path):
 
     def save(**limits) -> Path:
         rows = "| Lần | Đúng |\n|:--|--:|\n| a | 97,25 |\n"
-        nb = course_notebook(
-            markdown("## Bài 1"), code("x = 1", table(1, "Số đo.", rows)), **limits
-        )
+        nb = course_notebook(markdown("## Bài 1"), code("x = 1", table(1, "Số đo.", rows)), **limits)
         nbformat.write(nb, tmp_path / "MSSV_BaiThucHanh2.ipynb")
         return tmp_path / "MSSV_BaiThucHanh2.ipynb"
 
@@ -61,9 +59,7 @@ def test_submit_writes_the_pair(saved, tmp_path):
     assert "97,25" in first
 
 
-@pytest.mark.parametrize(
-    "name", ['O\'Neil "Tí"', "a\\", 'x"; import os #', "\\n", "{0} %s $HOME", "Đỗ Thị Ửng 🎉"]
-)
+@pytest.mark.parametrize("name", ['O\'Neil "Tí"', "a\\", 'x"; import os #', "\\n", "{0} %s $HOME", "Đỗ Thị Ửng 🎉"])
 def test_names_stay_names(name):
     nb = course_notebook()
     personalize(nb, "1", name, name)
@@ -79,9 +75,7 @@ def test_a_settings_cell_that_is_none(source):
         personalize(nb, **STUDENT)
 
 
-@pytest.mark.parametrize(
-    "mssv", ["", "../21520000", "a/b", "a\\b", "21 52", "MSSV.", "2152\n", "Đ1", "٣"]
-)
+@pytest.mark.parametrize("mssv", ["", "../21520000", "a/b", "a\\b", "21 52", "MSSV.", "2152\n", "Đ1", "٣"])
 def test_no_mssv_escapes_dist(saved, tmp_path, mssv):
     with pytest.raises(ReportError, match="MSSV"):
         submit(saved(), **{**STUDENT, "mssv": mssv}, dist=tmp_path / "dist")
