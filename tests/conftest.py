@@ -8,6 +8,7 @@ os.environ["BTH2_CACHE_DIR"] = ""  # a test never trusts, nor feeds, a student's
 
 import nbformat
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "MSSV_BaiThucHanh2.ipynb"
@@ -65,8 +66,6 @@ def set_up_cells(notebook) -> list[str]:
 @pytest.fixture(scope="session")
 def lab(notebook):
     """The names that the set-up defines, in this process: what a student has before Bài 1."""
-    from IPython.core.interactiveshell import InteractiveShell
-
     shell = InteractiveShell.instance()
     for source in set_up_cells(notebook):
         shell.run_cell(source, store_history=False).raise_error()

@@ -1,5 +1,7 @@
 """Data: what was asked for and is bad is one clear sentence; what is out of reach is a marked stand-in."""
 
+import socket
+
 import numpy as np
 import pytest
 
@@ -101,8 +103,6 @@ def test_out_of_reach_is_a_stand_in_that_says_so(lab, monkeypatch):
 
 def test_a_silent_network_cannot_hang(lab, monkeypatch):
     """Keras sets no time-out of its own, so the notebook sets one on every socket while it loads."""
-    import socket
-
     seen = []
 
     def load_data():

@@ -84,7 +84,7 @@ def test_no_path_of_a_machine(notebook):
 def test_exercise_has_its_five_parts(notebook, number):
     cells = exercises(notebook)[f"Bài {number}"]
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    assert re.findall(r"^### (.*)$", text, re.M) == PARTS
+    assert re.findall(r"^### (.*)$", text, re.MULTILINE) == PARTS
     for kind in ("figure", "table", "answer"):
         assert any(outputs_of(cell, kind) for cell in cells), f"Bài {number} shows no {kind}"
 

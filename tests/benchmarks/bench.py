@@ -1,0 +1,177 @@
+"""Seconds an epoch: the assignment's own code against the notebook's, in turn, A B A B, in one process tree.
+
+Run by `make bench`. Each turn is a fresh process, so that both start alike. A is compile and fit with Keras's
+defaults (all threads); B is the notebook's train() alone (one thread), C is B twice side by side, as the
+notebook runs independent experiments: its seconds are wall time for two epochs, halved. The limit is the time
+that the run's matrix products take at the speed of such a product, measured in the same minute on all threads.
+The histories must be equal to the last digit, or the benchmark fails.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+os.environ.update(BTH2_PROFILE="full", BTH2_CACHE_DIR="", TF_CPP_MIN_LOG_LEVEL="3")
+TURNS = int(os.environ.get("TURNS", "2"))
+# name: fields of the experiment, images of the train set (None: all), epochs
+CASES = {
+    "Bài 1 (batch 128)": ({}, None, 4),
+    "Bài 5 (batch 8, 1/5 epoch)": (
+        {"batch_size": 8, "kernel_regularizer": "L2(0.01)", "bias_regularizer": "L2(0.01)"},
+        10_800,
+        3,
+    ),
+    "CIFAR-10 (batch 128)": ({"dataset": "cifar10", "rescaling": 1 / 255}, None, 3),
+}
+
+
+def set_up() -> dict:
+    """The notebook's set-up in this process."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import nbformat
+    from conftest import NOTEBOOK, set_up_cells
+    from IPython.core.interactiveshell import InteractiveShell
+
+    os.environ["BTH2_PROFILE"] = "full"
+    shell = InteractiveShell.instance()
+    for source in set_up_cells(nbformat.read(NOTEBOOK, as_version=4)):
+        if WAY == "A":  # Keras's default: as many threads as there are cores
+            source = source.replace("\none_thread()\n", "\n")
+        if "model.fit(" in source and "history = model" in source:
+            continue  # the trial epoch is not part of the measurement
+        shell.run_cell(source, store_history=False).raise_error()
+    return shell.user_ns
+
+
+def limit(lab: dict, e, data) -> float:
+    """Seconds an epoch of the matrix products alone, on all threads, in a process of its own."""
+    import numpy as np
+    import tensorflow as tf
+
+    n, pixels, batch = len(data.x["train"]), data.x["train"].shape[1], e.batch_size
+    dev = len(data.x["dev"])
+    a, w = (tf.constant(np.random.rand(*shape).astype(np.float32)) for shape in ((batch, pixels), (pixels, 784)))
+
+    @tf.function
+    def products(times):
+        total = 0.0
+        for _ in tf.range(times):
+            total += tf.matmul(a, w)[0, 0]
+        return total
+
+    products(5)
+    best = min(timed(lambda: products(50))[0] for _ in range(5)) / 50
+    speed = 2 * batch * pixels * 784 / best  # floating-point operations a second
+    first, second = 2 * pixels * 784, 2 * 784 * 10  # of one image, forward
+    return (n * (2 * first + 3 * second) + dev * (first + second)) / speed
+
+
+def timed(work) -> tuple[float, object]:
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def literal(lab: dict, e, data, epochs: int):
+    """The assignment's compile and fit, on the images in the notebook's order."""
+    import numpy as np
+
+    keras = lab["keras"]
+    keras.utils.set_random_seed(e.seed)
+    model = keras.Sequential([keras.Input((data.x["train"].shape[1],))])
+    if e.rescaling:
+        model.add(keras.layers.Rescaling(e.rescaling))
+    for units, activation in [(784, "relu"), (10, "sigmoid")]:
+        kernel = lab["keras_object"](keras.regularizers, e.kernel_regularizer)
+        bias = lab["keras_object"](keras.regularizers, e.bias_regularizer)
+        model.add(keras.layers.Dense(units, activation, kernel_regularizer=kernel, bias_regularizer=bias))
+    loss = keras.losses.BinaryCrossentropy()
+    model.compile(loss=loss, optimizer=keras.optimizers.SGD(learning_rate=0.01), metrics=["accuracy"])
+    history = {"seconds": []}
+    for epoch in range(epochs):
+        order = np.random.default_rng([e.seed, epoch]).permutation(len(data.x["train"]))
+        x, y = data.x["train"][order], data.y["train"][order]
+        seconds, fitted = timed(
+            lambda x=x, y=y: model.fit(
+                x,
+                y,
+                validation_data=(data.x["dev"], data.y["dev"]),
+                batch_size=e.batch_size,
+                shuffle=False,
+                verbose=0,
+            )
+        )
+        history["seconds"].append(seconds)
+        for key, (value,) in fitted.history.items():
+            history.setdefault(key, []).append(value)
+    return history
+
+
+def turn(case: str) -> None:
+    """One measurement, printed as JSON; runs in a process of its own."""
+    from dataclasses import replace
+
+    lab = set_up()
+    fields, images, epochs = CASES[case]
+    e = replace(lab["Experiment"](case), **fields)
+    data = lab["DATA"][e.dataset]
+    data = replace(data, x=data.x | {"train": data.x["train"][:images]}, y=data.y | {"train": data.y["train"][:images]})
+    if WAY == "A":
+        history = literal(lab, e, data, epochs)
+        history["limit"] = limit(lab, e, data)
+    else:
+        note = Path(os.devnull)
+        history = lab["fit_run"](e, data, None, epochs, note)[epochs].history
+    print("RESULT" + json.dumps(history), flush=True)
+
+
+def start(way: str, case: str) -> subprocess.Popen:
+    command = [sys.executable, __file__, way, case]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def result(process: subprocess.Popen) -> dict:
+    output, _ = process.communicate(timeout=1800)
+    lines = [line for line in output.splitlines() if line.startswith("RESULT")]
+    if not lines:
+        sys.exit(f"Một lần đo đã hỏng (mã {process.returncode}).")
+    return json.loads(lines[0][len("RESULT") :])
+
+
+def main() -> int:
+    print(
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} nhân CPU; giây mỗi epoch, trung vị {TURNS} lượt\n"
+    )
+    print("| Bài | A: mã của đề | B: một mình | C: song song | A/B | A/C | Giới hạn | C/giới hạn |")
+    print("| :-- | --: | --: | --: | --: | --: | --: | --: |")
+    equal = True
+    for case in CASES:
+        ways, limits = {"A": [], "B": [], "C": []}, []
+        for _ in range(TURNS):
+            a, b = result(start("A", case)), result(start("B", case))
+            pair = [result(process) for process in [start("B", case), start("B", case)]]
+            limits.append(a.pop("limit"))
+            for history in (b, *pair):
+                equal &= all(a[key] == history[key] for key in a if key != "seconds")
+            for way, seconds in [("A", a), ("B", b)]:
+                ways[way].append(statistics.median(seconds["seconds"][1:]))
+            ways["C"].append(statistics.median(s for p in pair for s in p["seconds"][1:]) / 2)
+        a, b, c = (statistics.median(ways[way]) for way in "ABC")
+        bound = statistics.median(limits)
+        print(f"| {case} | {a:.2f} | {b:.2f} | {c:.2f} | {a / b:.1f} | {a / c:.1f} | {bound:.2f} | {c / bound:.1f} |")
+    print("\n" + ("Lịch sử bằng nhau tới chữ số cuối." if equal else "LỖI: cách chạy đã làm đổi lịch sử."))
+    return not equal
+
+
+WAY = sys.argv[1] if len(sys.argv) > 1 else ""
+if __name__ == "__main__":
+    if WAY:
+        turn(sys.argv[2])
+    else:
+        sys.exit(main())
