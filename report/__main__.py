@@ -8,6 +8,9 @@ from pathlib import Path
 # whole PDF; no notebook needs it, and jsonschema can do without.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
+from . import run as running
+from . import submit as handing_in
+from .files import read_notebook, render, write_together
 from .freshness import ReportError
 
 NOTEBOOK = Path("MSSV_BaiThucHanh2.ipynb")
@@ -15,8 +18,6 @@ NOTEBOOK = Path("MSSV_BaiThucHanh2.ipynb")
 
 def build(args) -> list[Path]:
     """Write the PDF of a saved notebook."""
-    from .files import read_notebook, render, write_together
-
     output = args.output or Path("report", args.notebook.stem + ".pdf")
     nb = read_notebook(args.notebook)
     write_together({output: render(nb, args.notebook, args.allow_stale)})
@@ -25,16 +26,12 @@ def build(args) -> list[Path]:
 
 def submit(args) -> list[Path]:
     """Write the pair of files to hand in."""
-    from .submit import submit
-
-    return submit(args.notebook, args.mssv, args.ho_ten, args.lop)
+    return handing_in.submit(args.notebook, args.mssv, args.ho_ten, args.lop)
 
 
 def run(args) -> list[Path]:
     """Execute the notebook and write the executed copy and its PDF."""
-    from .run import run
-
-    return run(args.notebook, args.output_dir, args.profile, args.cwd)
+    return running.run(args.notebook, args.output_dir, args.profile, args.cwd)
 
 
 def parser() -> argparse.ArgumentParser:

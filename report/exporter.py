@@ -27,7 +27,7 @@ MISSING_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 
 def notebook_hash(nb) -> str:
     """Return the hash that ties a PDF to its notebook; layout of the JSON file does not matter."""
-    return sha256(json.dumps(nb, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return sha256(json.dumps(nb, sort_keys=True).encode()).hexdigest()
 
 
 def spoken(char: str) -> str:
@@ -44,12 +44,12 @@ class TypstExporter(TemplateExporter):
     export_from_notebook = "Typst"
     output_mimetype = "text/x-typst"
 
-    allow_stale = Bool(
-        False, help="Typeset a notebook whose outputs are not of its code, and say so on page 1."
-    ).tag(config=True)
-    course = Unicode(
-        "Thực hành Deep learning cho Khoa học dữ liệu (DS201)", help="The line above the title."
-    ).tag(config=True)
+    allow_stale = Bool(False, help="Typeset a notebook whose outputs are not of its code, and say so on page 1.").tag(
+        config=True
+    )
+    course = Unicode("Thực hành Deep learning cho Khoa học dữ liệu (DS201)", help="The line above the title.").tag(
+        config=True
+    )
 
     @default("file_extension")
     def _file_extension_default(self):
@@ -86,7 +86,6 @@ class TypstExporter(TemplateExporter):
         c.TagRemovePreprocessor.remove_cell_tags = {"hide"}
         c.TagRemovePreprocessor.remove_input_tags = {"setup", "settings", "record"}
         c.HighlightMagicsPreprocessor.enabled = True
-        c.RegexRemovePreprocessor.enabled = False
         c.merge(super().default_config)
         return c
 
@@ -135,7 +134,7 @@ class TypstPDFExporter(TypstExporter):
         pieces = resources["fragments"]
         if suspects == "pictures":
             pieces = {key: f'#picture({quote(key)}, "")' for key in resources["pictures"]}
-        preamble = text.split("#show: report.with(")[0]
+        preamble = text.split("#show: report.with(", maxsplit=1)[0]
         rejected = set()
         for key, piece in pieces.items():
             try:

@@ -53,7 +53,8 @@ def quote(text: str) -> str:
 
 def raw(text: str, lang: str | None = None) -> str:
     """Return a Typst block of code (with ``lang``) or of a program's output (without)."""
-    return f"#raw({quote(text.expandtabs(4).strip(chr(10)))}, block: true, lang: {quote(lang) if lang else 'none'})"
+    text = quote(text.expandtabs(4).strip("\n"))
+    return f"#raw({text}, block: true, lang: {quote(lang) if lang else 'none'})"
 
 
 def pandoc(fragments: list[dict]) -> dict:

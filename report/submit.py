@@ -49,13 +49,9 @@ def submit(path: Path, mssv: str, ho_ten: str, lop: str, dist: Path = Path("dist
     if record is None:
         raise ReportError(f"{path} chưa có bản ghi của một lần chạy trọn vẹn: hãy chạy notebook.")
     if stale := staleness(nb):
-        raise ReportError(
-            f"Chưa thể nộp vì {stale}: hãy chạy lại toàn bộ notebook (Restart & Run All) rồi lưu."
-        )
+        raise ReportError(f"Chưa thể nộp vì {stale}: hãy chạy lại toàn bộ notebook (Restart & Run All) rồi lưu.")
     if found := limits(record):
-        raise ReportError(
-            f"Chưa thể nộp: {found[0][1].rstrip('.')}; hãy chạy đầy đủ (full) với dữ liệu thật."
-        )
+        raise ReportError(f"Chưa thể nộp: {found[0][1].rstrip('.')}; hãy chạy đầy đủ (full) với dữ liệu thật.")
     personalize(nb, mssv, ho_ten.strip(), lop.strip())
     notebook, pdf = (dist / f"{mssv}_BaiThucHanh2{suffix}" for suffix in (".ipynb", ".pdf"))
     write_together({notebook: notebook_bytes(nb), pdf: render(nb, path)})

@@ -84,7 +84,7 @@ def test_no_mssv_escapes_dist(saved, tmp_path, mssv):
 
 @pytest.mark.parametrize(("ho_ten", "lop"), [("", "A"), (" ", "A"), ("A\nB", "A"), ("A", "\x00")])
 def test_names_must_be_names(saved, ho_ten, lop):
-    with pytest.raises(ReportError, match="HO_TEN|LOP"):
+    with pytest.raises(ReportError, match=r"HO_TEN|LOP"):
         submit(saved(), "1", ho_ten, lop)
 
 
