@@ -84,7 +84,7 @@ class TypstExporter(TemplateExporter):
     def default_config(self):
         c = Config()
         c.TagRemovePreprocessor.remove_cell_tags = {"hide"}
-        c.TagRemovePreprocessor.remove_input_tags = {"setup", "settings", "record"}
+        c.TagRemovePreprocessor.remove_input_tags = {"setup", "settings", "record", "hide-input"}
         c.HighlightMagicsPreprocessor.enabled = True
         c.merge(super().default_config)
         return c
