@@ -169,9 +169,11 @@ def wrong_answers(notebook, record: dict) -> list[str]:
     if len(answers) != len(sections):
         return [f"{len(answers)} answers for {len(sections)} sections of claims"]
     for answer, (section, claims) in zip(answers, sections.items(), strict=True):
-        bullets = "\n".join(f"- {c['verdict']} {c['yes']}. *{c['evidence']}.*" for c in claims)
-        reasons = [{"✓": c["because"], "✗": c["otherwise"]}.get(c["verdict"]) for c in claims]
-        expected = f"**{claims[0]['headline']}.** {' '.join(r for r in reasons if r)}\n\n{bullets}"
+        expected = [f"**{claims[0]['headline']}.**", ""]
+        for c in claims:
+            reason = {"✓": c["because"], "✗": c["otherwise"]}.get(c["verdict"], "")
+            expected.append(f"- {c['verdict']} {c['yes']}. *{c['evidence']}.* {reason}".strip())
+        expected = "\n".join(expected)
         if answer != expected:
             wrong.append(f"the answer of {section} is not what its claims say:\n{answer}\nbut\n{expected}")
         if {"✓": claims[0]["yes"], "✗": claims[0]["no"]}.get(claims[0]["verdict"], "Chưa đủ") not in answer:

@@ -27,7 +27,7 @@ SETTINGS = [
     r"`[^`]*`",
     r"1 − 2 · lr · λ",
     r"3072 điểm ảnh",
-    r"gấp 16",  # 128 / 8, of the assignment's batch sizes
+    r"[Gg]ấp 16",  # 128 / 8, of the assignment's batch sizes
     r"gấp 255",  # the rescaling factor
     r"95 %",
     r"bằng 0|về 0|ra 0|Đầu vào|xa 0|gần 0|trị 0",
