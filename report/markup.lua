@@ -127,6 +127,17 @@ local function claims(list)
   return result
 end
 
+-- A number with its range, "97,9 (97,8–98,0)" or "97,9 [97,6; 98,2]": a line may end before the bracket only.
+local JOINER = '\u{2060}'
+local function unbroken(plain)
+  local text = pandoc.utils.stringify(plain)
+  if text:match('^[-−]*%d[%d.,]* [%[(][%d.,;–− ]*[%])]$') then
+    local mean, range = text:match('^(%S+) (.*)$')
+    range = range:gsub('–', JOINER .. '–' .. JOINER):gsub('; ', ';\u{a0}')
+    return pandoc.Plain { pandoc.Str(mean), pandoc.Space(), pandoc.Str(range) }
+  end
+end
+
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
 
 local function filter(fragment, images)
@@ -170,6 +181,7 @@ local function filter(fragment, images)
     HorizontalRule = function() return pandoc.RawBlock('typst', '#separator') end,
     Table = function(tbl)
       align_numbers(tbl)
+      tbl = tbl:walk { Plain = unbroken }
       local caption = tbl.caption.long
       tbl.caption = pandoc.Caption()
       tbl.classes = { 'typst:no-figure' }

@@ -111,6 +111,21 @@ def test_the_assignments_own_loop_gives_the_same_digits(fresh):
             assert value == run.history[key][epoch], f"{key} differs in epoch {epoch + 1}"
 
 
+def test_batches_hold_every_image_once_in_order(lab):
+    tensors = lab["tensors_of"](lab["DATA"]["mnist"], lab["Experiment"]("x"))["dev"]
+    order = np.random.default_rng(0).permutation(len(tensors[0]))
+    found = list(lab["batches"](tensors, 128, lab["tf"].constant(order)).as_numpy_iterator())
+    assert [len(x) for x, _ in found] == [128, 128, 128, 116]
+    for part, tensor in zip(zip(*found, strict=True), tensors, strict=True):
+        assert np.array_equal(np.concatenate(part), tensor.numpy()[order])
+
+
+def test_no_epoch_waits_for_the_autotuner(lab):
+    """tf.data's tuning thread misses the end of an iterator at times; the epoch then sleeps for seconds."""
+    tensors = lab["tensors_of"](lab["DATA"]["mnist"], lab["Experiment"]("x"))["dev"]
+    assert lab["batches"](tensors, 128).options().autotune.enabled is False
+
+
 def test_a_longer_run_goes_on_from_the_shorter(fresh):
     e = fresh["Experiment"]("x")
     short = fresh["train"](e)
