@@ -128,14 +128,13 @@ local function claims(list)
 end
 
 -- A number with its range, "97,9 (97,8–98,0)" or "97,9 [97,6; 98,2]": a line may end before the bracket only.
-local JOINER = '\u{2060}'
 local function unbroken(plain)
   local text = pandoc.utils.stringify(plain)
-  if text:match('^[-−]*%d[%d.,]* [%[(][%d.,;–− ]*[%])]$') then
-    local mean, range = text:match('^(%S+) (.*)$')
-    range = range:gsub('–', JOINER .. '–' .. JOINER):gsub('; ', ';\u{a0}')
-    return pandoc.Plain { pandoc.Str(mean), pandoc.Space(), pandoc.Str(range) }
-  end
+  local mean, range = text:match('^([-−]*%d[%d.,]*) ([%[(][%d.,;–− ]*[%])])$')
+  if not mean then return nil end
+  local content = pandoc.Inlines { pandoc.Str(mean), pandoc.Space() }
+  content:extend(call('box', { pandoc.Str(range) }))
+  return pandoc.Plain(content)
 end
 
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
