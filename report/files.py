@@ -1,9 +1,11 @@
 """Reading notebooks, rendering them, and writing files whole or not at all."""
 
 import os
+import warnings
 from pathlib import Path
 
 import nbformat
+import nbformat.reader
 
 from .exporter import TypstPDFExporter
 from .freshness import ReportError
@@ -12,7 +14,12 @@ from .freshness import ReportError
 def read_notebook(path: Path) -> nbformat.NotebookNode:
     """Return the notebook in a file; raises ReportError when there is none."""
     try:
-        return nbformat.read(path, as_version=4)
+        # Step by step, because nbformat.read only logs what is invalid.
+        nb = nbformat.convert(nbformat.reader.reads(path.read_text(encoding="utf-8")), 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old notebooks have no cell ids
+            nbformat.validate(nb)
+        return nb
     except FileNotFoundError:
         raise ReportError(f"Không tìm thấy notebook {path}.") from None
     except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:

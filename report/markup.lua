@@ -137,6 +137,12 @@ local function unbroken(plain)
   return pandoc.Plain(content)
 end
 
+-- What a browser does not show either: the style sheet that pandas writes into every table, and the like.
+local function unseen(raw)
+  local tag = raw.format == 'html' and raw.text:match('^%s*<!?([%a-]+)')
+  return tag and ({ style = true, script = true, ['--'] = true })[tag:lower()]
+end
+
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
 
 local function filter(fragment, images)
@@ -189,9 +195,11 @@ local function filter(fragment, images)
     end,
     Div = function(div) return div.content end,
     Span = function(span) return span.content end,
-    RawBlock = function(raw) return pandoc.CodeBlock(raw.text) end,
+    RawBlock = function(raw)
+      return unseen(raw) and {} or pandoc.CodeBlock(raw.text)
+    end,
     RawInline = function(raw)
-      if raw.format ~= 'typst' then return pandoc.Code(raw.text) end
+      if raw.format ~= 'typst' then return unseen(raw) and {} or pandoc.Code(raw.text) end
     end,
   }
 end

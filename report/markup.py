@@ -41,8 +41,8 @@ def clean(text: str) -> str:
 
     A carriage return or backspace wipes what stands before it on the line, as on a terminal.
     """
-    text = strip_ansi(text).replace("\r\n", "\n")
-    text = re.sub(r"[^\n]*[\r\b]+(?=[^\r\b\n])", "", text)
+    lines = strip_ansi(text).replace("\r\n", "\n").split("\n")
+    text = "\n".join(re.split("[\r\b]", line.rstrip("\r\b"))[-1] for line in lines)
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
@@ -64,6 +64,7 @@ def pandoc(fragments: list[dict]) -> dict:
         input=json.dumps(fragments, ensure_ascii=False).encode(),
         capture_output=True,
         check=False,
+        timeout=300,
     )
     if done.returncode:
         raise RuntimeError(f"pandoc: {done.stderr.decode(errors='replace')}")
@@ -95,7 +96,7 @@ class TypstPreprocessor(Preprocessor):
                 self._add(cell, "source", "markdown", text, f"c{i}", True, cell.get("attachments"))
             elif cell.cell_type == "raw":
                 cell.source = raw(cell.source) if cell.source.strip() else ""
-            else:
+            elif cell.cell_type == "code":
                 if any(bth2(output).get("kind") in WRITING_KINDS for output in cell.outputs):
                     cell.source = ""
                 for j, output in enumerate(cell.outputs):

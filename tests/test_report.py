@@ -32,6 +32,7 @@ from report_samples import (
 from report.__main__ import main
 from report.exporter import TypstExporter, TypstPDFExporter, notebook_hash
 from report.freshness import ReportError, bth2
+from report.markup import clean
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "MSSV_BaiThucHanh2.ipynb"
@@ -102,7 +103,8 @@ def bookmarks(outline) -> list[str]:
 # ---------------------------------------------------------------- what a notebook may hold
 
 FRAME = (
-    "<style scoped>.x {color: red}</style><div><table border='1' class='dataframe'>"
+    "<div>\n<style scoped>\n    .dataframe tbody tr th {\n        vertical-align: top;\n    }\n</style>\n"
+    "<table border='1' class='dataframe'>"
     "<thead><tr style='text-align: right;'><th></th><th>tên_cột</th><th>điểm</th></tr></thead>"
     "<tbody><tr><th>0</th><td>#a$</td><td>1.25</td></tr>"
     "<tr><th>1</th><td>*b_</td><td>-3e-05</td></tr></tbody></table></div>"
@@ -177,7 +179,7 @@ CASES = {
     "a table as HTML": (
         shown({"text/html": FRAME, "text/plain": "không dùng"}),
         ["tên_cột điểm 0 #a$ 1.25 1 *b_ −3e-05"],
-        ["không dùng", "color"],
+        ["không dùng", "vertical-align"],
     ),
     "a table as Markdown": (
         shown({"text/markdown": "| a | b |\n|:--|--:|\n| `x\\|y` | 1,5 |\n| cuối | 2,5 |"}),
@@ -562,6 +564,20 @@ def test_a_long_notebook_is_built_by_the_command(tmp_path):
     done = command("report", "build", tmp_path / "a.ipynb", "--output", tmp_path / "a.pdf")
     assert done.returncode == 0, done.stderr
     assert len(PdfReader(tmp_path / "a.pdf").pages) >= 15
+
+
+def test_a_terminal_line_keeps_its_last_state():
+    assert clean("10 %\r50 %\r100 %\nxong\r\n") == "100 %\nxong\n"
+    long = "x" * 1_000_000  # in one line, as interactive figures are: minutes, were the time quadratic
+    assert clean(long) == long
+
+
+def test_an_invalid_notebook_is_one_sentence(tmp_path, capsys):
+    path = tmp_path / "a.ipynb"
+    path.write_text('{"cells": [{"cell_type": "markdown"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}')
+    assert main(["build", str(path)]) == 1
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert "không phải notebook hợp lệ" in sentence
 
 
 def test_typst_text_stands_alone():
