@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT, find_record, outputs_of
 from nbclient import NotebookClient
 from recompute import problems
+from verify import differences
 
 # Settings that the assignment, Keras or the notebook's design names: they may stand in hand-written text.
 SETTINGS = [
@@ -133,6 +134,15 @@ def test_swapped_tables_are_found(notebook):
         text.replace("| Bài 1 |", "| @ |").replace("| Bài 2 |", "| Bài 1 |").replace("@", "Bài 2")
     )
     assert any("table" in problem for problem in problems(forged))
+
+
+def test_verify_sees_what_a_second_run_did_not_reproduce(record):
+    assert differences(record, record) == []
+    other = copy.deepcopy(record)
+    other["runs"][0]["metrics"]["test"]["accuracy"] += 0.006
+    other["claims"][0]["verdict"] = "≈"
+    del other["runs"][-1]
+    assert len(differences(record, other)) == 3
 
 
 @pytest.mark.slow
