@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typst
 from nbconvert.exporters import TemplateExporter
-from traitlets import Bool, Unicode, default
+from traitlets import Unicode, default
 from traitlets.config import Config
 
 from .freshness import FreshnessPreprocessor, ReportError
@@ -44,9 +44,6 @@ class TypstExporter(TemplateExporter):
     export_from_notebook = "Typst"
     output_mimetype = "text/x-typst"
 
-    allow_stale = Bool(False, help="Typeset a notebook whose outputs are not of its code, and say so on page 1.").tag(
-        config=True
-    )
     course = Unicode("Thực hành Deep learning cho Khoa học dữ liệu (DS201)", help="The line above the title.").tag(
         config=True
     )
@@ -72,7 +69,7 @@ class TypstExporter(TemplateExporter):
         self.markup = TypstPreprocessor(parent=self)
         return [
             "nbconvert.preprocessors.ExecutePreprocessor",
-            FreshnessPreprocessor(parent=self, allow_stale=self.allow_stale),
+            FreshnessPreprocessor(parent=self),
             "nbconvert.preprocessors.ClearOutputPreprocessor",
             "nbconvert.preprocessors.TagRemovePreprocessor",
             "nbconvert.preprocessors.RegexRemovePreprocessor",
@@ -96,7 +93,7 @@ class TypstExporter(TemplateExporter):
         yield "vietnamese_date", lambda iso: "/".join(reversed(iso.split("-")))
 
     def from_notebook_node(self, nb, resources=None, **kw):
-        """Return the Typst text and the resources; raises ReportError if the notebook is stale."""
+        """Return the Typst text and the resources."""
         resources = self._init_resources(resources)
         resources["notebook_hash"] = notebook_hash(nb)
         resources["course"] = self.course
@@ -110,10 +107,7 @@ class TypstPDFExporter(TypstExporter):
     output_mimetype = "application/pdf"
 
     def from_notebook_node(self, nb, resources=None, **kw):
-        """Return the bytes of the PDF and the resources.
-
-        Raises ReportError if the notebook is stale.
-        """
+        """Return the bytes of the PDF and the resources."""
         self.markup.rejected = set()
         for suspects in ("pictures", "fragments", None):
             text, done = super().from_notebook_node(nb, resources, **kw)

@@ -8,7 +8,7 @@ import nbformat
 import nbformat.reader
 
 from .exporter import TypstPDFExporter
-from .freshness import ReportError
+from .freshness import ReportError, staleness
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
@@ -28,8 +28,10 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
 
 def render(nb: nbformat.NotebookNode, path: Path, allow_stale: bool = False) -> bytes:
     """Return the PDF of a notebook that stands at ``path``; raises ReportError when it is stale."""
+    if not allow_stale and (stale := staleness(nb)):
+        raise ReportError(f"Chưa xuất vì {stale}: hãy chạy lại toàn bộ notebook (Restart & Run All) rồi lưu.")
     resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
-    return TypstPDFExporter(allow_stale=allow_stale).from_notebook_node(nb, resources)[0]
+    return TypstPDFExporter().from_notebook_node(nb, resources)[0]
 
 
 def write_together(contents: dict[Path, bytes]) -> None:

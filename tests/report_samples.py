@@ -73,7 +73,7 @@ def course_notebook(*cells, profile="full", stand_in=False, title=None) -> Noteb
     title = title or "# Bài thực hành 2: Các kỹ thuật tối ưu hoá mô hình\n\nĐoạn mở đầu bị bỏ."
     last = code("leave_record()", tags=["record"])
     nb = notebook(markdown(title), code(SETTINGS, tags=["settings"]), *cells, last)
-    hashes = [None if "settings" in cell.metadata.tags else source_hash(cell) for _, cell in code_cells(nb)]
+    hashes = [source_hash(cell) for _, cell in code_cells(nb)]
     record = {
         "version": 1,
         "settings": {"mssv": "MSSV", "ho_ten": "Họ và tên", "lop": "DS201", "seed": 0},

@@ -29,9 +29,10 @@ from report_samples import (
     text,
 )
 
+from report import files, submit
 from report.__main__ import main
 from report.exporter import TypstExporter, TypstPDFExporter, notebook_hash
-from report.freshness import ReportError, bth2
+from report.freshness import ReportError, bth2, staleness
 from report.markup import clean
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,9 +40,9 @@ NOTEBOOK = ROOT / "MSSV_BaiThucHanh2.ipynb"
 PDF = ROOT / "report" / "MSSV_BaiThucHanh2.pdf"
 
 
-def render(nb, **traits) -> PdfReader:
+def render(nb) -> PdfReader:
     """Return the PDF of a notebook; Typst checks PDF/UA-1 and PDF/A-2a as it writes."""
-    return PdfReader(io.BytesIO(TypstPDFExporter(**traits).from_notebook_node(nb)[0]))
+    return PdfReader(io.BytesIO(TypstPDFExporter().from_notebook_node(nb)[0]))
 
 
 def page_text(reader: PdfReader, page: int | None = None) -> str:
@@ -476,30 +477,40 @@ def two_cells():
         (failed, 3, "đã dừng vì lỗi"),
     ],
 )
-def test_stale_notebooks_are_refused(change, cell, what):
+def test_commands_refuse_a_stale_notebook_and_the_exporter_marks_it(change, cell, what):
     nb = two_cells()
     change(nb)
     with pytest.raises(ReportError) as refusal:
-        TypstPDFExporter().from_notebook_node(nb)
+        files.render(nb, Path("a.ipynb"))
     message = str(refusal.value)
     assert f"ô mã thứ {cell} (mục “Bài 2 – L2”" in message and what in message, message
     assert "hãy chạy lại" in message and "\n" not in message
-    first = page_text(render(nb, allow_stale=True), 0)
+    first = page_text(render(nb), 0)
     assert what in first and "KẾT QUẢ CŨ" in first, first
 
 
-def test_settings_and_spaces_around_code_are_no_change():
+def test_who_the_student_is_and_spaces_around_code_are_no_change():
     nb = two_cells()
-    cells_of(nb)[0].source = cells_of(nb)[0].source.replace('"MSSV"', '"21520000"')
+    submit.personalize(nb, "21520000", 'O\'Neil "Tí"', "DS201.O11")
     cells_of(nb)[1].source += "\n\n"
     nb.cells.append(code(""))
-    render(nb)
+    assert staleness(nb) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("SEED = 0", "SEED = 7"), ("SEED", "MSSV_2 = 1\nSEED"), ("\nLOP", "\n LOP")]
+)
+def test_any_other_line_of_the_settings_is_a_change(before, after):
+    nb = two_cells()
+    assert before in cells_of(nb)[0].source
+    cells_of(nb)[0].source = cells_of(nb)[0].source.replace(before, after)
+    assert "ô mã thứ 1 (dòng đầu" in str(staleness(nb)), "the numbers are still those of the old settings"
 
 
 def test_a_foreign_notebook_needs_no_record():
     assert "x = 1" in page_text(render(notebook(code("x = 1"))))
-    with pytest.raises(ReportError, match="ô mã thứ 1"):
-        render(notebook(code("x = 1"), run=False))
+    first = page_text(render(notebook(code("x = 1"), run=False)), 0)
+    assert "ô mã thứ 1" in first and "ALLOW_STALE" not in first, first
 
 
 @pytest.mark.parametrize(

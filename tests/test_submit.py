@@ -98,6 +98,21 @@ def test_what_is_no_result_is_not_handed_in(saved, tmp_path, limits, reason):
     assert not (tmp_path / "dist").exists()
 
 
+def test_another_seed_is_not_handed_in_with_the_numbers_of_the_first(saved, tmp_path):
+    path = saved()
+    nb = nbformat.read(path, as_version=4)
+    nb.cells[1].source = nb.cells[1].source.replace("SEED = 0", "SEED = 7")
+    nbformat.write(nb, path)
+    with pytest.raises(ReportError, match="ô mã thứ 1"):
+        submit(path, **STUDENT, dist=tmp_path / "dist")
+    assert not (tmp_path / "dist").exists()
+
+
+def test_what_was_handed_in_can_be_handed_in_again(saved, tmp_path):
+    notebook_path, _ = submit(saved(), **STUDENT, dist=tmp_path / "dist")
+    assert submit(notebook_path, **{**STUDENT, "mssv": "2"}, dist=tmp_path / "dist")
+
+
 def test_a_stale_notebook_is_not_handed_in(saved, tmp_path):
     path = saved()
     nb = nbformat.read(path, as_version=4)
