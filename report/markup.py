@@ -25,7 +25,7 @@ PICTURES = {
 }
 RICH_TEXT = {"text/markdown": "markdown", "text/latex": "latex", "text/html": "html"}
 # Code that only puts words together is not shown: its words are.
-WRITING_KINDS = {"answer", "abstract", "front"}
+WRITING_KINDS = {"answer", "predictions", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "banner", "record"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -107,7 +107,7 @@ class TypstPreprocessor(Preprocessor):
                 shown = [output for output in cell.outputs if output.typst]
                 for kind in ("abstract", "front"):
                     resources[kind] += [o for o in shown if bth2(o).get("kind") == kind]
-                cell.outputs = [o for o in shown if bth2(o).get("kind") != "abstract"]
+                cell.outputs = [o for o in shown if bth2(o).get("kind") not in ("abstract", "front")]
         return nb, resources
 
     def _output(self, output, key: str) -> None:

@@ -1,10 +1,17 @@
-"""Settings of every test: the quick profile, no cache, and one place to read the notebook."""
+"""Settings of every test: the quick profile, no cache, and one place to read the notebook.
 
+nbval executes the notebook once, in the quick profile; what it got is kept here, so that the checks of the saved
+notebook run on a fresh one too.
+"""
+
+import copy
 import os
 from pathlib import Path
 
 os.environ["BTH2_PROFILE"] = "quick"
 os.environ["BTH2_CACHE_DIR"] = ""  # a test never trusts, nor feeds, a student's cache
+
+os.environ.pop("BTH2_WORKERS", None)  # a test that needs a number of workers says so
 
 import nbformat
 import pytest
@@ -22,12 +29,32 @@ def has_real_data() -> bool:
     )
 
 
+FRESH: dict[int, list] = {}  # outputs of nbval's run, by the number of the code cell
+
+
 def pytest_collection_modifyitems(items):
-    """Without the real data nbval still runs every cell, but the saved texts about the data cannot match."""
-    if not has_real_data():
-        for item in items:
-            if type(item).__name__ == "IPyNbCell":
-                item.options["check"] = False
+    """nbval's cells come first: other tests read what they gave. Its own comparison is of no use in another profile."""
+    items.sort(key=lambda item: type(item).__name__ != "IPyNbCell")
+    for item in items:
+        if type(item).__name__ == "IPyNbCell":
+            item.options["check"] = False
+
+
+def pytest_runtest_teardown(item):
+    if type(item).__name__ == "IPyNbCell" and item.test_outputs is not None:
+        FRESH[item.cell_num] = item.test_outputs
+
+
+@pytest.fixture(scope="session")
+def quick(notebook) -> nbformat.NotebookNode:
+    """The notebook as nbval has just executed it in the quick profile."""
+    if not FRESH:
+        pytest.skip("the notebook was not executed: pytest --nbval")
+    fresh, cells = copy.deepcopy(notebook), [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(cell for cell in fresh.cells if cell.cell_type == "code"):
+        cell.outputs, cell.execution_count = nbformat.from_dict(FRESH.get(number, [])), number + 1
+    assert len(FRESH) == len(cells), f"nbval ran {len(FRESH)} of {len(cells)} cells"
+    return fresh
 
 
 @pytest.fixture(scope="session")

@@ -1,166 +1,261 @@
-"""Nothing said that was not measured: the text of the saved notebook against the record it carries."""
+"""Nothing said that was not measured: the texts of the saved notebook, and of a fresh quick run, against their record."""
 
 import ast
 import copy
 import re
 
-import nbformat
+import numpy as np
 import pytest
-from conftest import ROOT, find_record, outputs_of
-from nbclient import NotebookClient
-from recompute import problems
+from conftest import find_record, outputs_of, set_up_cells
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recompute import number, problems
+from scipy.stats import ttest_rel
 from verify import differences
 
-# Settings that the assignment, Keras or the notebook's design names: they may stand in hand-written text.
-SETTINGS = [
-    r"Bài \d(–\d)?",
-    r"Mục \d(–\d)?",
-    r"CIFAR-10",
-    r"Keras 3",
-    r"L[12]\b",
-    r"[Ww][₁₂]? = [01]",
-    r"b = [01]",
-    r"0–255|0–1\b",
-    r"(λ|lamda|learning rate|rate|momentum|SGD với|ở|là) ?(=|là)? ?0\.\d+",
-    r"0\.9|0\.01|0\.001",
-    r"(100|30|10) epoch|epoch (100|30|10)",
-    r"batch (size )?(8|128)|8 ảnh|128 ảnh",
-    r"`[^`]*`",
-    r"1 − 2 · lr · λ",
-    r"3072 điểm ảnh",
-    r"[Gg]ấp 16",  # 128 / 8, of the assignment's batch sizes
-    r"gấp 255",  # the rescaling factor
-    r"95 %",
-    r"bằng 0|về 0|ra 0|Đầu vào|xa 0|gần 0|trị 0",
-    r"lớp 1\b",
-    r"10 đầu ra|cho 10 ",
-    r"cho 255",
-    r"tới 100",
-    r"< 0,001",
-]
 
-
-def hand_written(notebook) -> dict[str, str]:
-    """Text of results that people wrote: Markdown after Kết quả, and the sentences given to claims."""
-    found = {}
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown" and re.match(r"### (Kết quả|Trả lời)", cell.source):
-            found[f"Markdown cell {number}"] = cell.source
-        if cell.cell_type == "code" and "claim(" in cell.source and "def claim" not in cell.source:
-            for call in ast.walk(ast.parse(cell.source)):
-                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "claim":
-                    texts = [call.args[0], *(k.value for k in call.keywords if k.arg in ("no", "because", "otherwise"))]
-                    for text in texts:
-                        parts = text.values if isinstance(text, ast.JoinedStr) else [text]
-                        words = "".join(part.value for part in parts if isinstance(part, ast.Constant))
-                        found[f"claim in cell {number}: {words}"] = words
+def calls(notebook, name: str) -> list[tuple[str, ast.Call]]:
+    """Calls of a function in the code cells, each with the source of its cell."""
+    found = []
+    for cell in notebook.cells[len(set_up_cells(notebook)) :]:
+        if cell.cell_type == "code":
+            for node in ast.walk(ast.parse(cell.source)):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == name:
+                    found.append((cell.source, node))
     return found
 
 
-def typed_numbers(text: str) -> list[str]:
-    for setting in SETTINGS:
-        text = re.sub(setting, "", text)
-    return re.findall(r"\d[\d.,]*", text)
+def pattern(node: ast.expr) -> str:
+    """A regular expression of what a string of the source may print."""
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return "".join(re.escape(part.value) if isinstance(part, ast.Constant) else r"[\s\S]*?" for part in parts)
 
 
 def test_every_number_follows_from_the_record(notebook):
     assert problems(notebook) == []
 
 
+def test_every_number_of_a_fresh_quick_run_follows_from_its_record(quick):
+    assert problems(quick) == []
+
+
+def test_the_sentences_are_those_of_the_code(notebook, record):
+    """A sentence turned round in text and record alike is no sentence that the code could print."""
+    written = [node for _, call in calls(notebook, "say") for node in [call.args[0], *(k.value for k in call.keywords)]]
+    patterns = [re.compile(pattern(node)) for node in written]
+    plain = [node for name in ("draw_curves", "draw_lines", "draw_dumbbells", "draw_confusion", "draw_histograms")
+             for _, call in calls(notebook, name) for node in call.args if isinstance(node, ast.JoinedStr | ast.Constant)]  # fmt: skip
+    patterns += [
+        re.compile(pattern(node)) for node in plain if isinstance(node, ast.JoinedStr) or isinstance(node.value, str)
+    ]
+    for told in record["sentences"]:
+        for text in filter(None, (told["text"], told["otherwise"])):
+            assert any(p.fullmatch(text) for p in patterns), f"no cell of the notebook can print: {text}"
+
+
 def test_no_measured_number_is_typed_by_hand(notebook):
-    typed = {place: numbers for place, text in hand_written(notebook).items() if (numbers := typed_numbers(text))}
-    assert not typed, "numbers in hand-written result text that no cell computed"
+    """Decimals stand in a sentence only through the code; settings such as 0,01 or 100 epoch are no measurements."""
+    allowed = {"0,01", "0,001", "0,0001", "0,9", "0,5", "0,3", "0,05", "0,1"}
+    for _, call in calls(notebook, "say"):
+        for node in [call.args[0], *(k.value for k in call.keywords)]:
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            words = "".join(part.value for part in parts if isinstance(part, ast.Constant))
+            typed = set(re.findall(r"\d+,\d+", words)) - allowed
+            assert not typed, f"typed by hand: {typed} in “{words}”"
 
 
-def test_a_typed_number_would_be_found():
-    assert typed_numbers("Accuracy trên test đạt 97,85 % sau 30 epoch với λ = 0.01") == ["97,85"]
+def test_each_answer_cites_a_figure_and_a_table_that_exist(notebook):
+    shown = {kind: {o.metadata["bth2"]["number"] for cell in notebook.cells for o in outputs_of(cell, kind)} for kind in ("figure", "table")}  # fmt: skip
+    answers = [o.data["text/markdown"] for cell in notebook.cells for o in outputs_of(cell, "answer")]
+    for k, text in enumerate(answers[:7], start=1):
+        figures, tables = (set(map(int, re.findall(rf"{word} (\d+)", text))) for word in ("Hình", "Bảng"))
+        assert figures and figures <= shown["figure"], f"Bài {k} cites the figures {figures}"
+        assert tables and tables <= shown["table"], f"Bài {k} cites the tables {tables}"
 
 
-def test_every_exercise_rests_on_claims(record):
-    sections = {c["section"] for c in record["claims"]}
-    assert {f"Bài {k}" for k in range(1, 8)} <= sections
-    assert {f"Mục {k}" for k in range(4, 9)} <= sections
-
-
-def test_headline_comparisons_have_three_seeds(record):
-    runs = {run["id"]: run["experiment"] for run in record["runs"]}
-    for section in ("Bài 1", "Bài 2", "Bài 4"):
-        for c in record["claims"]:
-            if c["section"] == section:
-                assert len({runs[key]["seed"] for key in c["a"]["runs"]}) == 3, f"{c['yes']} rests on fewer seeds"
+def test_predictions_are_those_written_before_the_run(notebook, record):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    listed = re.findall(r"^- (.*)$", text, re.MULTILINE)
+    for prediction in record["predictions"]:
+        assert prediction["text"] in listed, f"not predicted before the run: {prediction['text']}"
+    told = {prediction["text"] for prediction in record["predictions"]}
+    assert set(listed) <= told, f"predicted and never checked: {set(listed) - told}"
 
 
 def test_the_verdicts_are_not_all_alike(record):
     """A table of ✓ alone would mean that the predictions were written after the runs."""
-    assert len({c["verdict"] for c in record["claims"]}) > 1
+    assert len({p["mark"] for p in record["predictions"]}) > 1
+
+
+def test_main_comparisons_have_three_seeds(record):
+    for prediction in record["predictions"]:
+        if prediction["section"] in {f"Bài {k}" for k in range(1, 7)} and prediction["mark"] != "–":
+            for claim in prediction["claims"]:
+                assert len(claim["a"]["values"]) >= 3 or claim["relation"] == "=", prediction["text"]
+
+
+# How verdicts are made
+
+
+def runs_like(lab, *values, dataset="mnist"):
+    """Runs whose accuracy on test is given, one value a seed."""
+    e = lab["Experiment"]("x", dataset=dataset)
+    return lab["Runs"](e, [lab["Run"](e, seed, {"loss": [0.0]}, {"test": {"accuracy": v / 100}}, []) for seed, v in enumerate(values)])  # fmt: skip
+
+
+def one_run(lab, run: dict, name="x"):
+    e = lab["Experiment"](name, dataset=run["dataset"])
+    return lab["Runs"](e, [lab["Run"](e, run["seed"], run["history"], run["metrics"], [])])
+
+
+def test_no_verdict_between_equal_configurations(lab, record, monkeypatch):
+    """Any two seeds of one configuration: no ✓ and no ✗ between them, on any quantity of accuracy or loss."""
+    from recompute import runs_of
+
+    runs, groups = runs_of(record), {}
+    for key, run in runs.items():
+        groups.setdefault((run["name"], run["epochs"]), []).append(key)
+    reference = [runs[key] for key in record["noise"]["cifar10"]]
+    noise = lab["Runs"](lab["Experiment"]("x", dataset="cifar10"), [one_run(lab, run)[0] for run in reference])
+    monkeypatch.setitem(lab, "NOISE", {"cifar10": noise})
+    checked = 0
+    for keys in groups.values():
+        for a in keys:
+            for b in keys:
+                for quantity in ("test", "dev", "gap", "train") if a != b else ():
+                    claim = lab["QUANTITIES"][quantity](one_run(lab, runs[a])) > lab["QUANTITIES"][quantity](
+                        one_run(lab, runs[b])
+                    )
+                    assert claim.mark(claim.p) in "≈–", (
+                        f"{runs[a]['name']}, seeds {runs[a]['seed']} and {runs[b]['seed']}"
+                    )
+                    checked += 1
+    assert checked > 50
+
+
+def test_p_values_are_those_of_the_paired_t_test(lab):
+    a, b = [96.4, 96.2, 96.3, 96.9], [97.9, 98.0, 97.2, 98.1]
+    claim = lab["test"](runs_like(lab, *a)) < lab["test"](runs_like(lab, *b))
+    assert claim.p == pytest.approx(ttest_rel(a, b).pvalue)
+    assert claim.holds()
+    assert not (lab["test"](runs_like(lab, *a)) > lab["test"](runs_like(lab, *b))).holds()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_holm(ps):
+    """By its definition: the k-th smallest p-value times the hypotheses left, never falling, at most 1."""
+    corrected = LAB["holm"](ps)
+    order = np.argsort(ps, kind="stable")
+    expected, largest = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, ps[i] * (len(ps) - rank)))
+        expected[i] = largest
+    assert np.allclose(corrected, expected)
+
+
+LAB: dict = {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _lab(lab):
+    LAB.update(lab)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=5), st.lists(st.floats(0, 100), min_size=1, max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_no_sentence_stands_whose_claims_do_not_hold(a, b):
+    """Whatever the runs are."""
+    quantity = LAB["test"]
+    claim = quantity(runs_like(LAB, *a)) < quantity(runs_like(LAB, *b))
+    text = LAB["told"](LAB["say"]("less", claim, otherwise="something else"))
+    count = min(len(a), len(b))
+    difference = np.mean(np.array(a[:count]) - np.array(b[:count]))
+    assert text == "something else" or difference < 0
+    if count > 1 and text == "less" and np.ptp(np.array(a[:count]) - np.array(b[:count])) > 1e-9:
+        assert ttest_rel(a[:count], b[:count]).pvalue < 0.05
+
+
+@given(st.floats(-1e9, 1e9), st.integers(0, 6))
+@settings(max_examples=200, deadline=None)
+def test_vietnamese_numbers_round_trip(value, digits):
+    assert number(LAB["vn"](value, digits)) == pytest.approx(round(value, digits), abs=1e-9)
+
+
+def test_a_claim_is_no_truth_value(lab):
+    with pytest.raises(TypeError, match="no truth value"):
+        assert 1 < lab["test"](runs_like(lab, 50.0)) < 60
+
+
+def test_comparisons_of_two_factors_are_refused(lab):
+    a, b = runs_like(lab, 90.0, 91.0), runs_like(lab, 92.0, 93.0)
+    other = lab["Experiment"]("y", batch_size=8, rescaling=1 / 255)
+    with pytest.raises(lab["UserError"], match="nhiều thiết lập"):
+        _ = lab["test"](a) < lab["test"](lab["Runs"](other, list(b)))
+    for change in ({"extra_layers": (lab["keras"].layers.Dropout(0.5),)}, {"batch_size": 8}):
+        one = lab["Runs"](lab["Experiment"]("z", **change), list(b))
+        assert (lab["test"](a) < lab["test"](one)).p is not None, "one changed field is one factor, whatever its name"
+
+
+def test_swapped_runs_turn_the_sentence(lab):
+    low, high = runs_like(lab, 95.0, 95.2, 95.1), runs_like(lab, 97.0, 97.3, 97.1)
+    sentence = lambda a, b: lab["told"](lab["say"]("better", lab["test"](a) < lab["test"](b), otherwise="numbers only"))
+    assert (sentence(low, high), sentence(high, low), sentence(low, low)) == ("better", "numbers only", "numbers only")
 
 
 # The tests of the tests: what a hostile lecturer would try, in a copy
 
 
-def test_a_changed_number_in_an_answer_is_found(notebook):
+def forged_output(notebook, kind: str, which: int):
     forged = copy.deepcopy(notebook)
-    (answer,) = [o for cell in forged.cells for o in outputs_of(cell, "answer")][1:2]
-    text = answer.data["text/markdown"]
-    number = re.search(r"\d+,\d+", text)[0]
-    answer.data["text/markdown"] = text.replace(number, "12,34", 1)
+    return forged, [o for cell in forged.cells for o in outputs_of(cell, kind)][which]
+
+
+@pytest.mark.parametrize(("kind", "which"), [("answer", 1), ("table", 4), ("front", 0), ("abstract", 0)])
+def test_a_changed_number_is_found(notebook, kind, which):
+    forged, output = forged_output(notebook, kind, which)
+    numbers = re.findall(r"\d+,\d+", output.data["text/markdown"])
+    output.data["text/markdown"] = output.data["text/markdown"].replace(numbers[0], "12,34", 1)
     assert problems(forged) != []
 
 
-def test_a_changed_number_in_a_table_is_found(notebook):
-    forged = copy.deepcopy(notebook)
-    tables = [o for cell in forged.cells for o in outputs_of(cell, "table")]
-    table = next(t for t in tables if t.data["text/markdown"].startswith("| Lần chạy | Train"))
-    number = re.search(r"\d+,\d+", table.data["text/markdown"].split("\n")[2])[0]
-    table.data["text/markdown"] = table.data["text/markdown"].replace(number, "12,34", 1)
-    assert any("table" in problem for problem in problems(forged))
-
-
-@pytest.mark.parametrize("part", ["history", "metrics", "predictions"])
-def test_swapped_outputs_of_two_runs_are_found(notebook, part):
-    forged = copy.deepcopy(notebook)
-    runs = {run["experiment"]["name"]: run for run in find_record(forged)["runs"]}
-    a, b = runs["Bài 1"], runs["Bài 2"]
-    a[part], b[part] = b[part], a[part]
+def test_a_changed_deviation_is_found(notebook):
+    forged, output = forged_output(notebook, "front", 0)
+    output.data["text/markdown"] = re.sub(r"±\s\d+,\d+", "± 7,77", output.data["text/markdown"], count=1)
     assert problems(forged) != []
 
 
-def test_swapped_tables_are_found(notebook):
+@pytest.mark.parametrize("part", ["metrics", "history"])
+def test_swapped_runs_are_found(notebook, part):
     forged = copy.deepcopy(notebook)
-    tables = [o for cell in forged.cells for o in outputs_of(cell, "table")]
-    table = next(t for t in tables if re.search(r"\| Bài 1 \|.*\n\| Bài 2 \|", t.data["text/markdown"]))
-    text = table.data["text/markdown"]
-    table.data["text/markdown"] = (
-        text.replace("| Bài 1 |", "| @ |").replace("| Bài 2 |", "| Bài 1 |").replace("@", "Bài 2")
-    )
-    assert any("table" in problem for problem in problems(forged))
+    record = find_record(forged)
+    ids = {run["name"]: key for key, run in record["runs"].items()}
+    a, b = ids["Bài 1"], ids["Bài 2"]
+    if part == "metrics":
+        runs = record["runs"]
+        runs[a]["metrics"], runs[b]["metrics"] = runs[b]["metrics"], runs[a]["metrics"]
+    else:
+        a, b, h = a.split("-")[0], b.split("-")[0], record["histories"]
+        h[a], h[b] = h[b], h[a]
+    assert problems(forged) != []
+
+
+def test_swapped_and_empty_figures_are_found(notebook):
+    forged = copy.deepcopy(notebook)
+    first, second = [o for cell in forged.cells for o in outputs_of(cell, "figure")][:2]
+    first.data, second.data = second.data, first.data
+    assert problems(forged) != []
+    forged, figure = forged_output(notebook, "figure", 0)
+    title = re.search(r"<title>[\s\S]*?</title>", figure.data["image/svg+xml"])[0]
+    figure.data["image/svg+xml"] = f'<svg xmlns="http://www.w3.org/2000/svg">{title}</svg>'
+    assert any("empty" in problem for problem in problems(forged))
 
 
 def test_verify_sees_what_a_second_run_did_not_reproduce(record):
     assert differences(record, record) == []
     other = copy.deepcopy(record)
-    other["runs"][0]["metrics"]["test"]["accuracy"] += 0.006
-    other["claims"][0]["verdict"] = "≈"
-    del other["runs"][-1]
+    first, *_, last = other["runs"]
+    other["runs"][first]["metrics"]["test"]["accuracy"] += 0.006
+    other["predictions"][0]["mark"] = "≈"
+    del other["runs"][last]
     assert len(differences(record, other)) == 3
-
-
-@pytest.mark.slow
-def test_a_regularizer_that_does_nothing_turns_its_claim_wrong(notebook):
-    """Run Bài 1 and 2 of a copy whose network ignores its regularizers."""
-    sabotaged = nbformat.v4.new_notebook(metadata=notebook.metadata)
-    for cell in copy.deepcopy(notebook.cells):
-        if cell.cell_type == "markdown" and cell.source.startswith("## Bài 3"):
-            break
-        if cell.cell_type == "code":
-            for name in ("kernel", "bias"):
-                cell.source = cell.source.replace(
-                    f"{name}_regularizer=keras_object(keras.regularizers, e.{name}_regularizer)",
-                    f"{name}_regularizer=None",
-                )
-            sabotaged.cells.append(cell)
-    assert sum("_regularizer=None,\n" in cell.source for cell in sabotaged.cells) == 1, "the sabotage found no target"
-    NotebookClient(sabotaged, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
-    answers = [o.data["text/markdown"] for cell in sabotaged.cells for o in outputs_of(cell, "answer")]
-    (norm,) = [line for line in answers[-1].split("\n") if "chuẩn của W₁ giảm" in line]
-    assert norm.startswith("- ✗"), norm

@@ -274,12 +274,12 @@ def test_no_cell_reaches_into_the_next():
 
 def test_heading_levels_never_skip():
     cells = [markdown("### a"), markdown("# b\n\n#### c"), markdown("###### d\n\n# e")]
-    assert bookmarks(render(notebook(*cells)).outline) == ["1. a", "2. b", "c", "d", "3. e"]
+    assert bookmarks(render(notebook(*cells)).outline) == ["a", "b", "c", "d", "e"]
 
 
 def test_headings_in_outputs_are_no_sections():
     nb = notebook(markdown("# T\n\n## a"), shown({"text/markdown": "# to\n\nchữ"}))
-    assert bookmarks(render(nb).outline) == ["1. a"]
+    assert bookmarks(render(nb).outline) == ["a"]
 
 
 def test_long_code_is_wrapped_inside_the_margins():
@@ -289,10 +289,10 @@ def test_long_code_is_wrapped_inside_the_margins():
     found = page_text(reader).replace(" ", "")
     assert found.count(word) == 3 and line.replace(" ", "") in found
     longest = max(len(row) for row in reader.pages[0].extract_text().splitlines())
-    assert longest <= 92, f"a line of code has {longest} characters, where 91 fit"
+    assert longest <= 106, f"a line of code has {longest} characters, where 105 fit"
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(9, 3), (22, 90)])
+@pytest.mark.parametrize(("columns", "rows"), [(9, 3), (22, 120)])
 def test_wide_and_long_tables_fit(columns, rows):
     lines = ["|" + "|".join(f"cột {i}" for i in range(columns)) + "|", "|" + "--:|" * columns]
     lines += ["|" + "|".join(f"{i * 100 + k}.25" for i in range(columns)) + "|" for k in range(rows)]
@@ -307,7 +307,7 @@ def test_wide_and_long_tables_fit(columns, rows):
     edges = []
     for page in reader.pages:
         page.extract_text(visitor_text=lambda t, cm, tm, *_: edges.append(tm[4] * bool(t.strip())))
-    assert max(edges) < 595 - 70, "the table reaches into the margin"
+    assert max(edges) < 595 - 56, "the table reaches into the margin"
 
 
 def test_tall_pictures_fit_a_page():
@@ -366,7 +366,7 @@ def test_page_one(sample):
         "MSSV: MSSV · Họ tên: Họ và tên · Lớp: DS201 · Ngày chạy: 23/11/2026",
         "Tóm lược nửa trang.",
         "Bảng 3. Mọi lần chạy. Lần Độ chính xác sgd 88,25 ± 0,33",
-        "Mục lục 1. Bài 1 – Mạng",
+        "Mục lục Bài 1 – Mạng",
     ]:
         assert part in first, f"{part!r} is not on page 1: {first!r}"
 
@@ -399,8 +399,8 @@ def test_contract(sample):
 
 def test_references_are_links(sample):
     links = [len(page.get("/Annots", [])) for page in sample.pages]
-    # three entries of the contents, the main table's number, Hình 1 and Bảng 2, but not Hình 9
-    assert sum(links) == 3 + 1 + 2
+    # three entries of the contents, Hình 1 and Bảng 2, but not Hình 9
+    assert sum(links) == 3 + 2
 
 
 def test_document(sample):
@@ -413,7 +413,7 @@ def test_document(sample):
     assert re.search(r"pdfuaid:part\W+1\b", xmp), "the PDF does not claim PDF/UA-1"
     assert re.search(r"pdfaid:part\W+2\b", xmp), "the PDF does not claim PDF/A-2"
     titles = bookmarks(sample.outline)
-    assert titles == ["1. Bài 1 – Mạng", "Đề bài", "2. Tổng kết", "3. Thông tin để chạy lại"]
+    assert titles == ["Bài 1 – Mạng", "Đề bài", "Tổng kết", "Thông tin để chạy lại"]
     assert len(structure(sample, "/TH")) >= 4
     used = fonts(sample)
     assert all(used.values()), f"fonts not embedded: {used}"
@@ -665,13 +665,25 @@ def test_every_answer_and_table_is_in_the_pdf_in_order(committed):
     nb, _, pages = committed
     text_words = words(" ".join(pages))
     position = 0
-    blocks = list(displayed(nb, "answer", "table", "front"))
+    blocks = list(displayed(nb, "answer", "predictions", "table"))
     assert blocks, "the notebook displays no answers or tables"
     for meta, content in blocks:
+        # Code in a narrow column goes on below its row, so pypdf reads its words elsewhere.
+        content = re.sub("`[^`]*`", " ", content) if "`" in content and meta["kind"] == "table" else content
         end = find(markdown_words(meta.get("caption", "") + " " + content), text_words, position)
         name = f"{meta['kind']} {meta.get('number', '')}: {content[:80]!r}"
         assert end is not None, f"not in the PDF after what stands before it: {name}"
         position = end
+
+
+def test_the_committed_pdf_is_what_this_exporter_makes(committed):
+    """A digit misprinted or a table dropped by the exporter shows against the PDF that is handed out."""
+    nb, _, pages = committed
+    fresh = render(nb)
+    for number, (old, page) in enumerate(zip(pages, fresh.pages, strict=True), start=1):
+        assert words(page.extract_text()) == words(old), (
+            f"page {number} is not what the exporter makes now: make report"
+        )
 
 
 def test_every_figure_is_in_the_pdf(committed):
@@ -718,7 +730,7 @@ def test_the_committed_pdf_is_accessible(committed):
 
 def test_the_committed_pdf_has_a_fit_size(committed):
     _, pdf, _ = committed
-    assert 15 <= len(pdf.pages) <= 30, f"{len(pdf.pages)} pages"
+    assert 15 <= len(pdf.pages) <= 23, f"{len(pdf.pages)} pages"
     assert PDF.stat().st_size < 5 * 2**20
 
 
