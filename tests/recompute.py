@@ -271,8 +271,8 @@ def wrong_figures(notebook, record: dict) -> list[str]:
             wrong.append(f"{name}: the picture's own title is {title!r}")
         if len(list(root.iter())) < 60:
             wrong.append(f"{name} is empty")
-        sentences = {s["section"]: s["text"] if s["stands"] else s["otherwise"] for s in record["sentences"]}
-        if sentences.get(f"Hình {about['number']}") != about["caption"]:
+        lines = [s["text"] for s in record["sentences"] if s["section"] == f"Hình {about['number']}" and s["stands"]]
+        if " ".join(lines) != about["caption"]:
             wrong.append(f"{name}: its caption is not the recorded sentence")
     return wrong
 
