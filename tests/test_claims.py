@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import recompute
 from conftest import find_record, outputs_of, set_up_cells
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -132,6 +133,48 @@ def test_p_values_are_those_of_the_paired_t_test(lab):
     assert claim.p == pytest.approx(ttest_rel(a, b).pvalue)
     assert claim.holds()
     assert not (lab["test"](runs_like(lab, *a)) > lab["test"](runs_like(lab, *b))).holds()
+
+
+def test_marks_are_corrected_for_the_number_of_predictions(lab, monkeypatch, capsys):
+    """Two predictions of p = 0.03 and p = 0.04 are both unclear together, and each is right alone."""
+    monkeypatch.setitem(lab, "RECORD", {"sentences": [], "predictions": [], "printed": {}})
+    monkeypatch.setitem(lab, "HEADLINES", {})
+    base = runs_like(lab, 90.0, 90.0, 90.0, 90.0)
+    claims = [lab["test"](runs_like(lab, *values)) > lab["test"](base) for values in ([91, 92, 93, 94], [92, 94, 96, 99])]  # fmt: skip
+    assert all(0.025 < claim.p < 0.05 for claim in claims), [claim.p for claim in claims]
+    lab["answer"]("Thử", "Một câu.", predicted=dict(zip("ab", claims, strict=True)))
+    lab["answer"]("Thử lại", "Một câu.", predicted={"a": claims[0]})
+    assert [p["mark"] for p in lab["RECORD"]["predictions"]] == ["≈", "≈", "✓"]
+
+
+def test_a_quantity_prints_its_mean_and_the_deviation_between_seeds(lab):
+    measured = lab["test"](runs_like(lab, 96.0, 97.0, 99.0))
+    assert f"{measured:n}" == "97,33"
+    assert f"{measured:sn}" == "97,33\u00a0±\u00a01,53", "the deviation of a sample, of n - 1"
+    assert f"{measured}" == "97,33\u00a0%"
+    assert f"{lab['test'](runs_like(lab, 96.0)):s}" == "96,00\u00a0%", "one run has no deviation"
+
+
+def with_nan(value):
+    """The record writes NaN as null."""
+    if isinstance(value, dict):
+        return {key: with_nan(item) for key, item in value.items()}
+    return [with_nan(item) for item in value] if isinstance(value, list) else np.nan if value is None else value
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value")
+def test_quantities_are_those_of_the_recomputation(lab, record, monkeypatch):
+    """Each quantity of the notebook on each saved run, against the independent definition in recompute.py."""
+    monkeypatch.setitem(lab, "LATE", 10)  # as in the full profile, which was saved
+    for run in recompute.runs_of(record).values():
+        if np.isnan(recompute.series(run["history"]["val_data_loss"])).all():
+            continue  # diverged at once: nothing to measure
+        measured = one_run(lab, with_nan(run))
+        for key, quantity in lab["QUANTITIES"].items():
+            expected, (value,) = recompute.QUANTITIES[key](with_nan(run)), quantity(measured).values
+            assert value == pytest.approx(expected, rel=1e-6, abs=1e-6, nan_ok=True), (
+                f"{quantity.label} of {run['name']}"
+            )
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))

@@ -1,12 +1,15 @@
 """The saved notebook: one full run from top to bottom, built the way its headings promise, and small enough to read."""
 
 import ast
+import base64
 import io
 import re
 import tokenize
+from xml.etree import ElementTree
 
 import pytest
 from conftest import NOTEBOOK, outputs_of, set_up_cells
+from IPython.utils.capture import capture_output
 
 PARTS = ["Đề bài", "Dự đoán", "Cài đặt", "Kết quả", "Trả lời"]
 LINES = {"one cell": 60, "open before Bài 1": 110, "set-up": 860, "notebook": 1680}  # of code, at most
@@ -152,10 +155,57 @@ def test_every_figure_and_table_is_numbered_in_order_captioned_and_described(not
         assert kinds == ["table"] or all(len(about["alt"]) > 20 for about in shown)
 
 
+def test_a_figure_is_numbered_and_shown_as_svg_and_png(lab, monkeypatch):
+    """The report takes SVG; GitHub, Colab and old viewers show PNG only."""
+    monkeypatch.setitem(lab, "counters", {"figure": 6, "table": 1})
+    monkeypatch.setitem(lab, "RECORD", {"sentences": [], "predictions": [], "printed": {}})
+    fig, ax = lab["plt"].subplots()
+    ax.plot([0, 1], [0.25, 0.75])
+    with capture_output() as captured:
+        assert lab["figure"](fig, "Chú thích.", "Mô tả.") == 7
+    picture = captured.outputs[0]
+    assert base64.b64decode(picture.data["image/png"]).startswith(b"\x89PNG"), "no PNG"
+    svg = ElementTree.fromstring(picture.data["image/svg+xml"].encode())
+    assert svg.findtext(".//{http://www.w3.org/2000/svg}title") == "Hình 7. Chú thích."
+    about = picture.metadata["bth2"]
+    assert (about["kind"], about["number"], about["caption"]) == ("figure", 7, "Chú thích.")
+    assert "Mô tả." in about["alt"]
+
+
+def test_curves_show_train_solid_and_dev_dashed_in_per_cent(lab, monkeypatch):
+    drawn, e = [], lab["Experiment"]("x")
+    monkeypatch.setitem(lab, "figure", lambda fig, *_: drawn.append(fig) or 1)
+    runs = [
+        lab["Run"](
+            e, seed, {"accuracy": [0.5, 0.7 + seed / 10], "val_accuracy": [0.25, 0.5], "loss": [1.0, 1.0]}, {}, []
+        )
+        for seed in (0, 1)
+    ]
+    lab["draw_curves"]([lab["Runs"](e, runs)], "Chú thích.", panels=("accuracy",))
+    (axes,) = drawn[0].axes
+    lab["plt"].close(drawn[0])
+    found = {line.get_linestyle(): line.get_ydata().tolist() for line in axes.lines}
+    assert found["-"] == pytest.approx([50, 75]), "train: solid, the mean of the seeds"
+    assert found["--"] == pytest.approx([25, 50]), "dev: dashed"
+    assert axes.lines[0].get_xdata().tolist() == [1, 2], "epochs count from 1"
+
+
 def test_no_axis_is_named_in_english(lab):
     english = r"\b(train|test)?(accuracy|value|count|frequency|time|seconds|weights?|predicted|true label)\b"
     for label in lab["LABELS"].values():
         assert not re.search(english, re.sub(r"\(.*?\)", "", label)), f"axis label {label!r} is English"
+
+
+def test_a_quick_run_claims_no_epochs_and_seeds_that_it_did_not_train(quick):
+    """Six epochs and two seeds: an answer or a caption that says "epoch 100" or "ba seed" is typed, not measured."""
+    for number, cell in enumerate(quick.cells):
+        for kind in ("answer", "abstract", "figure", "table", "front"):
+            for output in outputs_of(cell, kind):
+                about = output["metadata"]["bth2"]
+                text = about.get("caption", "") + (output["data"].get("text/markdown", "") if kind in ("answer", "abstract") else "")  # fmt: skip
+                typed = [n for pair in re.findall(r"epoch (\d+)|(\d+) epoch", text) for n in pair if n and int(n) > 6]
+                assert not typed, f"cell {number}, {kind}: epochs {typed} in “{text}”"
+                assert not re.search(r"\b(ba|bốn|năm|[3-9]) seed", text), f"cell {number}, {kind}: seeds in “{text}”"
 
 
 @pytest.mark.parametrize("name", NAMES)

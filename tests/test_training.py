@@ -2,13 +2,15 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import joblib
@@ -33,10 +35,33 @@ def fresh(lab, monkeypatch):
     return lab
 
 
+def tiny_data(lab):
+    """40, 16 and 24 images of 12 pixels: enough where only what is kept and said matters."""
+    rng, counts = np.random.default_rng(0), {"train": 40, "dev": 16, "test": 24}
+    x = {part: rng.integers(0, 4, (n, 12), dtype=np.uint8) for part, n in counts.items()}
+    labels = {part: rng.integers(0, 10, n) for part, n in counts.items()}
+    return lab["Data"]("mnist", "test", False, x, labels, (3, 4), counts, "checksum")
+
+
 @pytest.fixture
-def cache(fresh, monkeypatch, tmp_path):
-    monkeypatch.setitem(fresh, "CACHE", tmp_path / "cache")
+def tiny(fresh, monkeypatch):
+    """The set-up with nothing trained yet, on tiny data, one update a call: a training takes half a second."""
+    data = tiny_data(fresh)
+    monkeypatch.setitem(fresh, "STEPS", 1)
+    monkeypatch.setitem(fresh, "prepare", lambda name: data)
+    return fresh
+
+
+@pytest.fixture
+def cache(tiny, monkeypatch, tmp_path):
+    monkeypatch.setitem(tiny, "CACHE", tmp_path / "cache")
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def one(lab):
+    """One epoch on the tiny data, for tests that need some finished run."""
+    return lab["fit"](lab["Experiment"]("x", epochs=1), 0, tiny_data(lab))
 
 
 def again(lab):
@@ -193,6 +218,14 @@ def test_batch_size_counts_the_updates(lab):
         assert int(run.state[4]) == updates, f"batch size {size} made {run.state[4]} updates of 64 images"
 
 
+def test_initializers_reach_w_and_b(lab):
+    e = lab["Experiment"]("x", kernel_initializer=lab["Ones"](), bias_initializer=lab["RandomNormal"]())
+    W1, b1, W2, b2 = lab["build_model"](e, 12, 0).get_weights()
+    assert (W1 == 1).all() and (W2 == 1).all(), "kernel_initializer does not reach both layers"
+    assert b1.std() > 0 and b2.std() > 0, "bias_initializer does not reach both layers"
+    assert not np.isin(b2, b1).any(), "one initializer object in two layers gives both the same numbers"
+
+
 def test_rescaling_divides_the_input(lab):
     e = lab["Experiment"]("x", rescaling=1 / 255)
     x = lab["mnist"].x["dev"][:3]
@@ -200,6 +233,23 @@ def test_rescaling_divides_the_input(lab):
     assert np.allclose(plain(x / np.float32(255)), scaled(x), atol=1e-6)
     W1, b1 = scaled.get_weights()[:2]
     assert np.allclose(lab["before_relu"](e, x, W1, b1), x / 255 @ W1 + b1, atol=1e-4)
+
+
+def test_the_first_updates_by_hand(lab):
+    """probe: gradients and updates of W2 and b2 for the first batches, each from the same untrained network."""
+    e, data = lab["Experiment"]("x", rescaling=1 / 255, batch_size=32), lab["mnist"]
+    W1, b1, W2, b2 = lab["build_model"](e, 784, 0).get_weights()
+    order = np.random.default_rng([0, 0]).permutation(len(data.x["train"]))
+    for i, step in enumerate(lab["probe"](e, count=2)):
+        rows = order[32 * i : 32 * i + 32]
+        x, y = data.x["train"][rows] / 255, np.eye(10)[data.labels["train"][rows]]
+        before = x @ W1 + b1
+        p = 1 / (1 + np.exp(-(np.maximum(before, 0) @ W2 + b2)))
+        gradient = np.maximum(before, 0).T @ (p - y) / y.size
+        assert np.allclose(step["hidden"], before, atol=1e-3), f"hidden units of batch {i}"
+        assert step["loss"] == pytest.approx(LOSSES["BinaryCrossentropy"](y, p), rel=1e-4), f"loss of batch {i}"
+        assert np.allclose(step["gradients"][2], gradient, atol=1e-5), f"gradient of W2 in batch {i}"
+        assert np.allclose(step["updates"][2], -0.01 * gradient, atol=1e-6), f"update of W2 in batch {i}"
 
 
 def test_dead_and_distinct_units(lab):
@@ -312,6 +362,33 @@ def test_the_key_knows_every_setting(lab):
     assert rates[0] != rates[1]
 
 
+def test_settings_written_as_code_are_those_of_the_experiment(lab):
+    """What the table of all runs prints, typed in again, is the same experiment."""
+    keras = lab["keras"]
+    made = {"Ones": lab["Ones"](), "L2": lab["L2"](0.01), "Dropout": (keras.layers.Dropout(0.5),)}
+    made |= {"MeanSquaredError": keras.losses.MeanSquaredError(), "Adam": lab["Adam"](0.002)}
+    changes = [{name: made.get(str(value), value)} for name, value in CHANGED.items() if name != "dataset"]
+    changes.append({"optimizer": lab["SGD"](learning_rate=0.01, momentum=0.9)})
+    changes.append({"kernel_regularizer": lab["L2"](0.01), "bias_regularizer": lab["L2"](0.001), "rescaling": 1 / 255})
+    names = vars(keras.losses) | vars(keras.layers) | dict(lab)
+    for change in changes:
+        e, text = lab["Experiment"]("x", **change), lab["differences"](lab["Experiment"]("x", **change))
+        typed = eval(f"dict({', '.join(re.findall(r'`(.*?)`', text))})", names)
+        assert lab["key_of"](lab["Experiment"]("x", **typed), 0) == lab["key_of"](e, 0), f"{change} was written {text}"
+    assert lab["differences"](lab["Experiment"]("x")) == "–"
+
+
+def test_an_edit_of_the_code_that_trains_changes_the_key(lab, monkeypatch):
+    e, before = lab["Experiment"]("x"), lab["key_of"](lab["Experiment"]("x"), 0)
+    for i, edited in enumerate(lab["RECIPE"]):
+        recipe = [*lab["RECIPE"][:i], edited + "\npass", *lab["RECIPE"][i + 1 :]]
+        monkeypatch.setitem(lab, "RECIPE", recipe)
+        assert lab["key_of"](e, 0) != before, f"an edit would leave old runs in the cache: {edited[:40]}"
+        monkeypatch.undo()
+    for name in ("build_model", "fit", "settings", "fresh", "targets", "batches", "measure", "before_relu"):
+        assert any(f"def {name}(" in text for text in lab["RECIPE"]), f"an edit of {name} must train everything again"
+
+
 def test_training_changes_no_key(fresh):
     schedule = fresh["keras"].optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
     e = fresh["Experiment"](
@@ -329,7 +406,9 @@ def test_side_by_side_gives_the_numbers_of_one_after_the_other(fresh, monkeypatc
     monkeypatch.setitem(fresh, "WORKERS", 2)
     parallel = fresh["train"]("x", seeds=2, epochs=2)
     assert numbers(parallel[0]) == numbers(two)
-    assert numbers(parallel[1]) == numbers(fresh["fit"](fresh["Experiment"]("x", epochs=2), 1, fresh["mnist"]))
+    assert numbers(parallel[1]) == numbers(fresh["fit"](fresh["Experiment"]("x", epochs=2), 1, fresh["mnist"])), (
+        "seed 1"
+    )
 
 
 def test_a_longer_training_serves_the_shorter_ones(fresh, two):
@@ -376,53 +455,52 @@ def small_fit(lab, e, data) -> dict:
 # The cache
 
 
-def test_a_finished_run_comes_from_the_cache(fresh, cache):
-    (first,) = fresh["train"]("x", epochs=2)
-    (second,) = again(fresh)["train"]("another name", epochs=2)
+def test_a_finished_run_comes_from_the_cache(tiny, cache):
+    (first,) = tiny["train"]("x", epochs=2)
+    (second,) = again(tiny)["train"]("another name", epochs=2)
     assert first.history == second.history and first.metrics == second.metrics
     assert all(np.array_equal(a, b) for a, b in zip(first.state, second.state, strict=True))
     with np.load(next(cache.glob("*.npz")), allow_pickle=False) as file:
         assert "about" in file.files, "a cache file holds data only"
 
 
-def test_a_stopped_training_goes_on(fresh, cache, two):
-    fresh["train"]("x", epochs=1)
+def test_a_stopped_training_goes_on(tiny, cache):
+    whole = tiny["fit"](tiny["Experiment"]("x", epochs=2), 0, tiny["prepare"]("mnist"))
+    tiny["train"]("x", epochs=1)
     for path in cache.glob("*-001.npz"):
         path.rename(str(path).replace("-001.npz", "-001-on.npz"))
-    assert numbers(again(fresh)["train"]("x", epochs=2)[0]) == numbers(two)
+    assert numbers(again(tiny)["train"]("x", epochs=2)[0]) == numbers(whole)
     assert not list(cache.glob("*-on.npz")), "the epoch before is dropped"
 
 
 @pytest.mark.parametrize("spoil", ["cut", "foreign", "empty", "pickle", "no history", "another run's"])
-def test_a_bad_cache_file_is_said_and_trained_again(fresh, cache, capsys, spoil):
-    (first,) = fresh["train"]("x", epochs=1)
+def test_a_bad_cache_file_is_said_and_trained_again(tiny, cache, one, capsys, spoil):
+    assert tiny["save"](one, tiny["key_of"](one.experiment, 0), cache)
     (path,) = cache.glob("*.npz")
     whole = path.read_bytes()
     if spoil == "another run's":
-        fresh["train"]("y", epochs=1, batch_size=64)
-        (other,) = set(cache.glob("*.npz")) - {path}
-        path.write_bytes(other.read_bytes())
+        tiny["save"](one, "0" * 16, cache)
+        path.write_bytes((cache / f"{'0' * 16}-001.npz").read_bytes())
     elif spoil == "pickle":
         np.savez(path, about=np.array([{"history": {}}], dtype=object))
     elif spoil == "no history":
         np.savez(path, about=np.frombuffer(b'{"history": {}}', np.uint8))
     else:
         path.write_bytes({"cut": whole[: len(whole) // 2], "foreign": b"%PDF-1.7 not ours", "empty": b""}[spoil])
-    capsys.readouterr()
-    (second,) = again(fresh)["train"]("x", epochs=1)
+    (second,) = tiny["train"]("x", epochs=1)
     assert "tệp hỏng" in capsys.readouterr().out
-    assert numbers(first) == numbers(second)
+    assert numbers(one) == numbers(second)
 
 
-def test_a_cache_folder_that_vanishes_loses_nothing(fresh, cache):
-    fresh["train"]("x", epochs=1)
+def test_a_cache_folder_that_vanishes_loses_nothing(tiny, cache):
+    tiny["train"]("x", epochs=1)
     shutil.rmtree(cache)
-    (run,) = fresh["train"]("y", epochs=1, batch_size=64)
-    assert run.metrics
+    (run,) = tiny["train"]("y", epochs=1, batch_size=64)
+    assert run.metrics, "the training itself must go on"
     assert list(cache.glob("*.npz")), "the folder is made again"
 
 
-def test_failing_writes_are_said_and_leave_the_last_good_file(fresh, cache, monkeypatch, capsys):
+def test_failing_writes_are_said_and_leave_the_last_good_file(tiny, cache, monkeypatch, capsys):
     calls, savez = [], np.savez
 
     def full(*args, **kwargs):
@@ -432,16 +510,19 @@ def test_failing_writes_are_said_and_leave_the_last_good_file(fresh, cache, monk
         savez(*args, **kwargs)
 
     monkeypatch.setattr(np, "savez", full)
-    monkeypatch.setitem(fresh, "MILESTONES", set())
-    (run,) = fresh["train"]("x", epochs=4)
+    monkeypatch.setitem(tiny, "MILESTONES", set())
+    (run,) = tiny["train"]("x", epochs=4)
     assert run.metrics
     assert "KHÔNG ghi được vào bộ nhớ đệm" in capsys.readouterr().out
     assert [path.name[-10:] for path in cache.iterdir()] == ["002-on.npz"], "epoch 2 was the last good one"
 
 
-def test_no_cache(fresh, monkeypatch):
-    monkeypatch.setitem(fresh, "CACHE", None)
-    assert fresh["train"]("x", epochs=1)[0].metrics
+@pytest.mark.parametrize("folder", ["none", "below a file"])
+def test_without_a_cache_training_goes_on(tiny, monkeypatch, tmp_path, capsys, folder):
+    (tmp_path / "file").touch()
+    monkeypatch.setitem(tiny, "CACHE", None if folder == "none" else tmp_path / "file" / "cache")
+    assert tiny["train"]("x", epochs=1)[0].metrics
+    assert ("KHÔNG ghi được" in capsys.readouterr().out) == (folder != "none"), "said where it fails, and only there"
 
 
 # Errors of the user's, interrupts, kills
@@ -472,13 +553,20 @@ def test_a_bad_setting_is_one_sentence(lab, monkeypatch, setting, value, expecte
     lab.update({name: before[name] for name in ("UserError",)})
 
 
-def test_an_interrupt_is_one_sentence(fresh, monkeypatch):
-    def interrupted(*_, **__):
+def test_an_interrupt_is_one_sentence_and_ends_the_training(tiny, monkeypatch):
+    seen, wait, save = [], tiny["wait"], tiny["save"]
+
+    def interrupted(*args, **_):
+        while not seen:
+            wait(*args, timeout=0.01)
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(fresh, "wait", interrupted)
-    with pytest.raises(fresh["UserError"], match="Đã dừng"):
-        fresh["train"]("x", epochs=50)
+    monkeypatch.setitem(tiny, "wait", interrupted)
+    monkeypatch.setitem(tiny, "save", lambda run, *rest: seen.append(run.epochs) or save(run, *rest))
+    with pytest.raises(tiny["UserError"], match="Đã dừng") as caught:
+        tiny["train"]("x", epochs=400)
+    assert len(caught.value._render_traceback_()) == 1
+    assert len(seen) < 100, f"the training went on for {len(seen)} of 400 epochs after the interrupt"
 
 
 def test_no_gpu_in_kernel_and_workers(lab):
@@ -487,32 +575,32 @@ def test_no_gpu_in_kernel_and_workers(lab):
     assert seen == ["-1", "-1"]
 
 
-def test_dasks_back_end_gives_the_same_histories(fresh, two):
+def test_dasks_back_end_gives_the_same_histories(fresh, monkeypatch, two):
     distributed = pytest.importorskip("distributed", reason="pip install dask[distributed]: an optional back end")
     with (
-        distributed.LocalCluster(2, threads_per_worker=1) as cluster,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster),
         joblib.parallel_config("dask"),
     ):
+        monkeypatch.setitem(fresh, "WORKERS", 2)
         runs = fresh["train"]("x", seeds=2, epochs=2)
+        assert cluster.scheduler.transition_log, "nothing was sent to the cluster"
     assert numbers(runs[0]) == numbers(two)
 
 
 SCRIPT = """
-import json, os, sys
+import os, sys
 sys.path.insert(0, "tests")
 import nbformat
 from conftest import NOTEBOOK, set_up_cells
-os.environ["BTH2_CACHE_DIR"], os.environ["BTH2_WORKERS"] = sys.argv[1], "2"
 from IPython.core.interactiveshell import InteractiveShell
+os.environ["BTH2_CACHE_DIR"], os.environ["BTH2_WORKERS"] = sys.argv[1], "2"
 shell = InteractiveShell.instance()
 lab = shell.user_ns
 for source in set_up_cells(nbformat.read(NOTEBOOK, as_version=4)):
     if "train" not in lab:  # what measures and draws is not needed
         shell.run_cell(source, False).raise_error()
-print("READY", flush=True)
-runs = lab["train"]("x", seeds=2, batch_size=8, epochs=6)
-json.dump([run.history for run in runs], open(sys.argv[2], "w"))
+lab["train"]("x", seeds=2, batch_size=16, epochs=10_000)
 """
 
 
@@ -526,46 +614,80 @@ def children(pid: int) -> set[int]:
     return found
 
 
-@pytest.mark.slow
-def test_killed_at_random_moments_and_resumed(fresh, tmp_path):
-    """KILLS=10 pytest -k killed for the long version; workers end soon after the kernel, and no epoch is lost or doubled."""
-    wanted = [
-        numbers(fresh["fit"](fresh["Experiment"]("x", batch_size=8, epochs=6), seed, fresh["mnist"])) for seed in (0, 1)
-    ]
-    cache, result, moments = tmp_path / "cache", tmp_path / "history.json", []
-    for kill in range(int(os.environ.get("KILLS", "1")) + 1):
-        command = [sys.executable, "-c", SCRIPT, str(cache), str(result)]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        workers = set()
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def reached(cache: Path) -> dict[str, int]:
+    """The furthest epoch that the cache holds of each training."""
+    found = {}
+    for path in cache.glob("*.npz"):
+        key, epoch = path.stem.split("-")[:2]
+        found[key] = max(found.get(key, 0), int(epoch))
+    return found
+
+
+def kill_a_kernel(cache: Path) -> dict:
+    """Start a kernel with two workers, kill it some time after both have saved an epoch; KILLS=10: as often."""
+    moments, left = [], []
+    for _ in range(int(os.environ.get("KILLS", "1"))):
+        known, moment = reached(cache), random.SystemRandom().uniform(0, 1.5)  # `random` itself is seeded by Keras
+        moments.append(moment)
+        log = cache.with_suffix(".log")
+        with open(log, "wb") as file:
+            process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(cache)], cwd=ROOT, stdout=file, stderr=file)
         try:
-            while "READY" not in (line := process.stdout.readline()):
-                assert line, f"the process ended before it was ready, exit code {process.wait()}"
-            if kill < int(os.environ.get("KILLS", "1")):
-                moments.append(random.SystemRandom().uniform(3, 7))  # `random` itself is seeded by Keras
-                time.sleep(moments[-1])
-                workers = children(process.pid) if os.path.isdir("/proc") else set()
-            else:
-                process.communicate(timeout=300)
-                assert process.returncode == 0, f"training ended with exit code {process.returncode}"
+            deadline = time.monotonic() + 180
+            while len(now := reached(cache)) < 2 or any(now[key] <= known.get(key, 0) for key in now):
+                assert process.poll() is None, f"the kernel ended by itself:\n{log.read_text('utf-8')[-2000:]}"
+                assert time.monotonic() < deadline, "no epoch of both trainings within three minutes"
+                time.sleep(0.05)
+            time.sleep(moment)
+            workers = children(process.pid) if os.path.isdir("/proc") else set()
         finally:
             process.kill()
             process.wait(timeout=60)
-        deadline = time.monotonic() + 30
-        while any(map(working, workers)):
-            assert time.monotonic() < deadline, f"workers still train 30 s after the kill at {moments} s"
-    histories = json.loads(result.read_text())
-    for history, expected in zip(histories, wanted, strict=True):
-        assert {key: v for key, v in history.items() if key != "seconds"} == expected, f"killed after {moments} s"
+        deadline = time.monotonic() + 20
+        while any(map(alive, workers)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        left.append(sorted(filter(alive, workers)))
+        for pid in left[-1]:
+            os.kill(pid, signal.SIGKILL)
+    return {"cache": cache, "moments": moments, "left": left, "workers": len(workers)}
 
 
-def working(pid: int) -> bool:
-    """Whether a process used the processor for a fifth of the last second, or more."""
-    used = []
-    for _ in range(2):
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
-            return False
-        used.append(sum(map(int, stat.rpartition(")")[2].split()[11:13])))
-        time.sleep(1)
-    return used[1] - used[0] > 20
+@pytest.fixture(scope="module", autouse=True)
+def killing(request, tmp_path_factory):
+    """The kernel to be killed starts with the first test of this file and trains beside the others."""
+    with ThreadPoolExecutor(1) as beside:
+        wanted = any("killed" in item.name for item in request.session.items)
+        yield beside.submit(kill_a_kernel, tmp_path_factory.mktemp("killed") / "cache") if wanted else None
+
+
+@pytest.mark.slow
+def test_a_killed_kernels_workers_end_within_an_epoch(killing):
+    if not os.path.isdir("/proc"):
+        pytest.skip("there is no /proc to find the worker processes in")
+    killed = killing.result()
+    assert killed["workers"] >= 2, "the kernel should have had two worker processes"
+    assert not any(killed["left"]), f"still there 20 s after their kernel was killed: {killed['left']}"
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed(fresh, monkeypatch, killing):
+    """No epoch is lost or doubled: what the killed kernel left goes on to the numbers of a training never stopped."""
+    killed = killing.result()
+    found, said = reached(killed["cache"]), f"killed {killed['moments']} s after the first epochs"
+    e = fresh["Experiment"]("x", batch_size=16, epochs=max(found.values()) + 1)
+    assert set(found) == {fresh["key_of"](e, seed) for seed in (0, 1)}, "another process names its runs otherwise"
+    monkeypatch.setitem(fresh, "CACHE", killed["cache"])
+    (resumed,) = fresh["train_all"]([e], seeds=2)
+    for run in resumed:
+        whole = fresh["fit"](e, run.seed, fresh["mnist"])
+        assert numbers(run) == numbers(whole), f"seed {run.seed} gives other numbers, {said}"
+        assert run.metrics == whole.metrics, said
+        epochs = found[fresh["key_of"](e, run.seed)]
+        assert run.history["seconds"][:epochs] != whole.history["seconds"][:epochs], f"{run.seed} began anew, {said}"
