@@ -1,7 +1,6 @@
 PYTHON  ?= python3
 PROFILE ?= full
 NB      ?= MSSV_BaiThucHanh2.ipynb
-KILLS   ?= 3
 PY      := .venv/bin/python
 
 help:  ## các lệnh

@@ -4,7 +4,9 @@
 that nbval has just executed in the quick profile alike.
 """
 
+import json
 import re
+from hashlib import sha256
 from xml.etree import ElementTree
 
 import numpy as np
@@ -277,10 +279,28 @@ def wrong_figures(notebook, record: dict) -> list[str]:
     return wrong
 
 
+def wrong_hashes(notebook, record: dict) -> list[str]:
+    """Tables that were not shown like this, and a record that was not written like this."""
+    tables = [
+        o.data["text/markdown"]
+        for cell in notebook.cells
+        for kind in ("table", "front")
+        for o in outputs_of(cell, kind)
+    ]
+    wrong = []
+    if sorted(sha256(text.encode()).hexdigest()[:16] for text in tables) != sorted(record["tables"]):
+        wrong.append("a table is not what the notebook showed")
+    rest = {key: value for key, value in record.items() if key != "sha256"}
+    if sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest() != record["sha256"]:
+        wrong.append("the record is not what the notebook wrote")
+    return wrong
+
+
 def problems(notebook) -> list[str]:
     """All that a notebook shows and its record does not give; empty for an honest one."""
     record = find_record(notebook)
     return [
+        *wrong_hashes(notebook, record),
         *wrong_runs(record),
         *wrong_claims(record),
         *wrong_texts(notebook, record),

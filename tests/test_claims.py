@@ -269,6 +269,21 @@ def test_a_changed_number_is_found(notebook, kind, which):
     assert problems(forged) != []
 
 
+def test_a_changed_number_of_a_table_that_is_not_of_runs_is_found(notebook):
+    forged, output = forged_output(notebook, "table", 1)
+    assert "ids" not in output.metadata["bth2"]
+    numbers = re.findall(r"\d+,\d+", output.data["text/markdown"])
+    output.data["text/markdown"] = output.data["text/markdown"].replace(numbers[-1], "12,34", 1)
+    assert problems(forged) != []
+
+
+def test_a_changed_value_in_the_middle_of_a_history_is_found(notebook):
+    forged = copy.deepcopy(notebook)
+    history = next(iter(find_record(forged)["histories"].values()))
+    history["accuracy"][len(history["accuracy"]) // 2] += 0.001
+    assert problems(forged) != []
+
+
 def test_a_changed_deviation_is_found(notebook):
     forged, output = forged_output(notebook, "front", 0)
     output.data["text/markdown"] = re.sub(r"±\s\d+,\d+", "± 7,77", output.data["text/markdown"], count=1)
@@ -309,3 +324,12 @@ def test_verify_sees_what_a_second_run_did_not_reproduce(record):
     other["predictions"][0]["mark"] = "≈"
     del other["runs"][last]
     assert len(differences(record, other)) == 3
+
+
+def test_a_quick_run_speaks_of_its_own_epochs(quick):
+    """Ten, thirty and a hundred epochs are those of the full profile."""
+    for cell in quick.cells:
+        for kind in ("answer", "caption", "abstract"):
+            for text in [o.data["text/markdown"] for o in outputs_of(cell, kind)]:
+                found = re.findall(r"\b(?:10|30|100) epoch|epoch (?:10|30|100)\b|ba seed", text)
+                assert not found, f"{found} after a quick run in: {text}"
