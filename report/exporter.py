@@ -70,6 +70,7 @@ class TypstExporter(TemplateExporter):
         return [
             "nbconvert.preprocessors.ExecutePreprocessor",
             FreshnessPreprocessor(parent=self),
+            "nbconvert.preprocessors.CoalesceStreamsPreprocessor",
             "nbconvert.preprocessors.ClearOutputPreprocessor",
             "nbconvert.preprocessors.TagRemovePreprocessor",
             "nbconvert.preprocessors.RegexRemovePreprocessor",
@@ -83,6 +84,7 @@ class TypstExporter(TemplateExporter):
         c.TagRemovePreprocessor.remove_cell_tags = {"hide"}
         c.TagRemovePreprocessor.remove_input_tags = {"setup", "settings", "record", "hide-input"}
         c.HighlightMagicsPreprocessor.enabled = True
+        c.CoalesceStreamsPreprocessor.enabled = True
         c.merge(super().default_config)
         return c
 

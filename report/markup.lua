@@ -52,12 +52,16 @@ local function equation(math)
   local body = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math(math.mathtype, tex) } }, 'typst', OPTIONS)
   if body:sub(1, 1) ~= '$' then return pandoc.Code(math.text) end -- LaTeX that pandoc cannot read
   local display = math.mathtype == 'DisplayMath'
-  return typst(('#math.equation(block: %s, alt: %s, %s.body);'):format(
+  local whole = display or math.text:find('\\begin', 1, true) -- no line may end inside it
+  return typst(('#%s(block: %s, alt: %s, %s.body);'):format(whole and 'formula' or 'math.equation',
     display, quote((math.text:gsub('%s+', ' '))), (body:gsub('%s+$', ''))))
 end
 
--- "Hình 3" and "Bảng 3" become links; the template leaves those without a target as they are.
-local TARGETS = { ['Hình'] = 'hinh-', ['hình'] = 'hinh-', ['Bảng'] = 'bang-', ['bảng'] = 'bang-' }
+-- "Hình 3", "Bảng 3", and the section that begins with "Bài 3" or "Mục 3" become links; the template
+-- leaves those without a target as they are.
+local TARGETS = { ['Hình'] = 'hinh-', ['hình'] = 'hinh-', ['Bảng'] = 'bang-', ['bảng'] = 'bang-',
+  ['Bài'] = 'bai-', ['bài'] = 'bai-', ['Mục'] = 'muc-', ['mục'] = 'muc-' }
+local sections = {} -- "bai-3" -> label of its heading
 local BARE_CALLS = { Emph = true, Strong = true, Strikeout = true, Note = true, Underline = true,
   Superscript = true, Subscript = true, SmallCaps = true }
 local function references(inlines)
@@ -72,9 +76,11 @@ local function references(inlines)
       end
       digits, after = number.text:match('^(%d+)(.*)$')
     end
-    if noun and digits then
+    local target = noun and digits and TARGETS[noun] .. digits
+    if target and not target:match('^[hb]%l*ng?-') then target = sections[target] end
+    if target then
       result:insert(pandoc.Str(before))
-      result:extend(call('goto(' .. quote(TARGETS[noun] .. digits) .. ')',
+      result:extend(call('goto(' .. quote(target) .. ')',
         { pandoc.Str(noun .. '\u{a0}' .. digits) }))
       result:insert(pandoc.Str(after))
       i = i + 3
@@ -84,57 +90,107 @@ local function references(inlines)
       if before and BARE_CALLS[before.t] and word.t == 'Str' and word.text:match('^%.%a') then
         result:insert(typst(';'))
       end
-      result:insert(word)
+      -- "97,25 ± 0,33" stays on one line.
+      local bound = word.t == 'Space' and number and (before.text == '±' or gap.text == '±')
+      result:insert(bound and pandoc.Str('\u{a0}') or word)
       i = i + 1
     end
   end
   return result
 end
 
--- A column without an alignment of its own goes right when all its cells are numbers.
-local function align_numbers(tbl)
-  local numeric, seen = {}, {}
+-- About how wide a text is, in units of its type size.
+local function width_of(text)
+  local width = 0
+  for _, code in utf8.codes(text) do
+    local char = code == 160 and ' ' or utf8.char(code)
+    width = width + (char:match('^[%umw]') and 0.7 or char:match('^[%s,.;:ilt]') and 0.3 or 0.47)
+  end
+  return width
+end
+
+-- Zero-width spaces, where a long name may be broken.
+local function breakable(text)
+  return (text:gsub('([_/=(,.])(%a)', '%1\u{200b}%2'):gsub('(%l)(%u)', '%1\u{200b}%2'):gsub('[%w%p]+', function(word)
+    return #word > 24 and word:gsub(('.'):rep(12), '%0\u{200b}') or word
+  end))
+end
+
+local function rows_of(tbl)
+  local rows = pandoc.List {} -- a copy: rows added to the head itself would all be repeated on every page
+  rows:extend(tbl.head.rows)
   for _, body in ipairs(tbl.bodies) do
-    for _, row in ipairs(body.body) do
-      for i, cell in ipairs(row.cells) do
-        cell.attr = pandoc.Attr()
-        local text = pandoc.utils.stringify(cell.contents)
+    rows:extend(body.head)
+    rows:extend(body.body)
+  end
+  return rows
+end
+
+-- A column without an alignment of its own goes right when all its cells are numbers. Returns what each
+-- column needs, at least and on one line, in units of the type size, and whether a cell spans several.
+local function look(tbl, split)
+  local least, most, numeric, seen, spans = {}, {}, {}, {}, false
+  for r, row in ipairs(rows_of(tbl)) do
+    for i, cell in ipairs(row.cells) do
+      cell.attr = pandoc.Attr()
+      local text = pandoc.utils.stringify(cell.contents)
+      if r > #tbl.head.rows then
         seen[i] = seen[i] or text:match('%d')
         local number = text == '' or text == 'NaN' or text:match('^[-+−±]?[%d.,]+[%d.,eE+−%-%%]*$')
         numeric[i] = numeric[i] ~= false and number ~= nil
+      end
+      spans = spans or cell.col_span > 1
+      most[i] = math.max(most[i] or 0, width_of(text) + 1.2)
+      for word in split(text):gsub('\u{200b}', ' '):gmatch('%S+') do
+        least[i] = math.max(least[i] or 0, width_of(word) + 1.2)
       end
     end
   end
   for i, spec in ipairs(tbl.colspecs) do
     local right = spec[1] == 'AlignDefault' and seen[i] and numeric[i]
     tbl.colspecs[i] = { right and 'AlignRight' or spec[1], nil } -- widths: the template's business
+    least[i], most[i] = least[i] or 1.2, most[i] or 1.2
   end
+  return least, most, spans
 end
 
--- A list of claims, each beginning with its verdict, which takes the place of the bullet.
-local VERDICTS = { ['✓'] = true, ['✗'] = true, ['≈'] = true }
-local function claims(list)
-  local result = pandoc.Blocks {}
-  for _, item in ipairs(list.content) do
-    local words = item[1] and item[1].content
-    local verdict = words and words[1] and words[1].text
-    if not VERDICTS[verdict] then return nil end
-    result:insert(pandoc.RawBlock('typst', '#claim[' .. verdict .. ']['))
-    item[1].content = pandoc.Inlines { table.unpack(words, 3) }
-    result:extend(item)
-    result:insert(pandoc.RawBlock('typst', ']'))
+-- A table that is wider than the line gets columns that wrap, then smaller text; and what is too wide
+-- even so is set in bands of columns, each beginning with the first column.
+local LINE, SIZE, SMALLEST = 480, 8.5, 6 -- points
+local function fit(tbl)
+  local least, most, spans, need, natural, split
+  for _, way in ipairs { function(text) return text end, breakable } do -- names are broken if they must
+    least, most, spans = look(tbl, way)
+    need, natural, split = 0, 0, way
+    for i = 1, #least do need, natural = need + least[i], natural + most[i] end
+    if natural * SIZE <= LINE then return { tbl } end
+    if need * SIZE <= LINE then break end
   end
-  return result
-end
-
--- A number with its range, "97,9 (97,8–98,0)" or "97,9 [97,6; 98,2]": a line may end before the bracket only.
-local function unbroken(plain)
-  local text = pandoc.utils.stringify(plain)
-  local mean, range = text:match('^([-−]*%d[%d.,]*) ([%[(][%d.,;–− ]*[%])])$')
-  if not mean then return nil end
-  local content = pandoc.Inlines { pandoc.Str(mean), pandoc.Space() }
-  content:extend(call('box', { pandoc.Str(range) }))
-  return pandoc.Plain(content)
+  if need * SMALLEST > LINE and not spans and #least > 2 then
+    local columns, rest, width = pandoc.List { 1 }, pandoc.List { 1 }, least[1]
+    for i = 2, #least do
+      width = width + least[i];
+      (#columns > 1 and width * SIZE > LINE and rest or columns):insert(i)
+    end
+    local function only(some)
+      local part = tbl:clone()
+      part.colspecs = some:map(function(i) return tbl.colspecs[i] end)
+      for _, row in ipairs(rows_of(part)) do
+        row.cells = some:map(function(i) return row.cells[i] or pandoc.Cell {} end)
+      end
+      return fit(part)
+    end
+    return pandoc.Blocks(only(columns)) .. (#rest > 1 and only(rest) or {})
+  end
+  local size = math.max(math.min(SIZE, LINE / need), 4)
+  local room = math.max(LINE / size, need)
+  for i, spec in ipairs(tbl.colspecs) do
+    local share = (most[i] - least[i]) / math.max(natural - need, 0.01)
+    tbl.colspecs[i] = { spec[1], math.min(most[i], least[i] + (room - need) * share) / room }
+  end
+  tbl = tbl:walk { Str = function(s) return pandoc.Str(split(s.text)) end,
+    Code = function(c) return pandoc.Code(split(c.text), c.attr) end }
+  return { pandoc.RawBlock('typst', ('#sized(%.1fpt)['):format(size)), tbl, pandoc.RawBlock('typst', ']') }
 end
 
 -- What a browser does not show either: the style sheet that pandas writes into every table, and the like.
@@ -143,6 +199,7 @@ local function unseen(raw)
   return tag and ({ style = true, script = true, ['--'] = true })[tag:lower()]
 end
 
+local times = {} -- how often a heading's text occurs
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
 
 local function filter(fragment, images)
@@ -162,7 +219,9 @@ local function filter(fragment, images)
     Header = function(header)
       if not fragment.headings then return pandoc.Para { pandoc.Strong(header.content) }, false end
       level = math.max(1, math.min(header.level - shift, level + 1)) -- PDF/UA: none may be skipped
-      local content = call('heading(level: ' .. level .. ')', header.content:walk { Math = equation })
+      -- A heading that comes again and again, as "Đề bài" does, is none for the contents.
+      local again = level > 1 and times[pandoc.utils.stringify(header)] > 1
+      local content = call(('heading(level: %d, outlined: %s, bookmarked: true)'):format(level, not again), header.content:walk { Math = equation })
       content:insert(typst(' #label(' .. quote('muc-' .. header.identifier) .. ')'))
       return pandoc.Plain(content), false
     end,
@@ -182,15 +241,12 @@ local function filter(fragment, images)
       end
       return content, false -- a file beside the notebook, which the reader of a PDF does not have
     end,
-    BulletList = function(list) return claims(list) end,
     HorizontalRule = function() return pandoc.RawBlock('typst', '#separator') end,
     Table = function(tbl)
-      align_numbers(tbl)
-      tbl = tbl:walk { Plain = unbroken }
       local caption = tbl.caption.long
       tbl.caption = pandoc.Caption()
       tbl.classes = { 'typst:no-figure' }
-      caption:insert(tbl)
+      caption:extend(fit(tbl))
       return caption
     end,
     Div = function(div) return div.content end,
@@ -209,7 +265,13 @@ local docs, headings = {}, pandoc.List {}
 for i, fragment in ipairs(fragments) do
   docs[i] = absorb_html(pandoc.read(fragment.text, READERS[fragment.format]))
   if fragment.headings then
-    docs[i]:walk { Header = function(header) headings:insert(header) end }
+    docs[i]:walk { Header = function(header)
+      headings:insert(header)
+      local name = pandoc.utils.stringify(header)
+      times[name] = (times[name] or 0) + 1
+      local noun, digits = name:match('^(%S+) (%d+)')
+      if TARGETS[noun] then sections[TARGETS[noun] .. digits] = 'muc-' .. header.identifier end
+    end }
   end
 end
 
@@ -229,7 +291,8 @@ for i, fragment in ipairs(fragments) do
     doc = doc:walk { Header = function(header) if header.level == 1 then return {} end end }
   end
   images[i] = pandoc.List {}
-  doc = doc:walk { Inlines = references }
+  doc = doc:walk { traverse = 'topdown', Inlines = references,
+    Header = function(header) return header, false end }
   blocks:extend(doc:walk(filter(fragment, images[i])).blocks)
   blocks:insert(pandoc.RawBlock('typst', CUT))
 end

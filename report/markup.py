@@ -29,11 +29,27 @@ WRITING_KINDS = {"answer", "predictions", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "banner", "record"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-# MathJax shows an environment without dollars; fenced code is matched first, to be left alone.
-BARE_MATH = re.compile(
-    r"(^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\2)|(^\\begin\{([a-z]+\*?)\}.*?\\end\{\4\})",
+# Jupyter takes formulas out before it reads Markdown, so that no line of theirs begins a list and
+# blanks may follow the dollar. Code is matched, to be left alone.
+MATH = re.compile(
+    r"(?P<bare>^\\begin\{(?P<name>[a-z]+\*?)\}.*?\\end\{(?P=name)\})"
+    r"|(?P<code>^ *(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^ *(?P=fence)|(?<!`)(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)|\\.)"
+    r"|\$\$(?P<display>.+?)\$\$|\$(?P<inline>(?:\\.|[^$\\])+)\$(?!\d)",
     re.MULTILINE | re.DOTALL,
 )
+MAX_LINES, HEAD, TAIL = 50, 30, 10  # of what a program printed
+
+
+def tidy_math(match: re.Match) -> str:
+    """Return a formula of Jupyter's as one that pandoc reads, anything else as it is."""
+    kind = match.lastgroup
+    tex = match[kind]
+    if kind == "code" or re.search(r"\n\s*(\n|>)|(?<!\\)%", tex):
+        return f"$$\n{tex}\n$$" if kind == "bare" else match[0]
+    if kind == "inline" and tex != tex.strip() and not re.search(r"[\\^_={}()<>+*/-]|^\s*\w\s*$", tex):
+        return match[0]  # "$ 5 or 6 $"
+    dollars = "$" if kind == "inline" else "$$"
+    return dollars + " ".join(tex.split()) + dollars
 
 
 def clean(text: str) -> str:
@@ -55,6 +71,15 @@ def raw(text: str, lang: str | None = None) -> str:
     """Return a Typst block of code (with ``lang``) or of a program's output (without)."""
     text = quote(text.expandtabs(4).strip("\n"))
     return f"#raw({text}, block: true, lang: {quote(lang) if lang else 'none'})"
+
+
+def printed(text: str) -> str:
+    """Return the Typst code of a program's output: of a long one the beginning and the end."""
+    lines = clean(text).strip("\n").split("\n")
+    if len(lines) <= MAX_LINES:
+        return raw("\n".join(lines)) if any(map(str.strip, lines)) else ""
+    left_out = f"… bỏ bớt {len(lines) - HEAD - TAIL} dòng, notebook có đủ …"
+    return "\n".join([raw("\n".join(lines[:HEAD])), f"#emph({quote(left_out)})", raw("\n".join(lines[-TAIL:]))])
 
 
 def pandoc(fragments: list[dict]) -> dict:
@@ -92,8 +117,7 @@ class TypstPreprocessor(Preprocessor):
             if cell.cell_type == "markdown":
                 if cell is markdown_cells[0] and resources.get("record"):
                     cell.source = cell.source.strip().split("\n")[0]  # the title and no more
-                text = BARE_MATH.sub(lambda m: m[1] or f"$$\n{m[3]}\n$$", cell.source)
-                self._add(cell, "source", "markdown", text, f"c{i}", True, cell.get("attachments"))
+                self._add(cell, "source", "markdown", cell.source, f"c{i}", True, cell.get("attachments"))
             elif cell.cell_type == "raw":
                 cell.source = raw(cell.source) if cell.source.strip() else ""
             elif cell.cell_type == "code":
@@ -116,9 +140,9 @@ class TypstPreprocessor(Preprocessor):
         if meta.get("kind") in DROPPED_KINDS:
             output["typst"] = ""
         elif output.output_type == "stream":
-            output["typst"] = raw(output.text) if clean(output.text).strip() else ""
+            output["typst"] = printed(output.text)
         elif output.output_type == "error":
-            output["typst"] = raw("\n".join(output.traceback) or f"{output.ename}: {output.evalue}")
+            output["typst"] = printed("\n".join(output.traceback) or f"{output.ename}: {output.evalue}")
         else:
             self._data(output, key, meta)
 
@@ -126,7 +150,7 @@ class TypstPreprocessor(Preprocessor):
         """Fill in an output that comes in several forms from the best of them."""
         data = output.data
         plain = data.get("text/plain", "")
-        fallback = "" if WIDGET in data or not clean(plain).strip() else raw(plain)
+        fallback = "" if WIDGET in data else printed(plain)
         output["typst"] = fallback
         if "caption" in meta:
             self._add(output, "caption", "caption", meta["caption"], key + "-caption")
@@ -160,6 +184,7 @@ class TypstPreprocessor(Preprocessor):
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
         # Without an end of line pandoc would not take a table's last row for one.
         text = clean(text) + "\n"
+        text = MATH.sub(tidy_math, text) if reader == "markdown" else text
         fragment = {"format": reader, "text": text, "key": key, "headings": headings}
         self.fragments.append(fragment)
         self.places.append((owner, field, attachments or {}, fallback))
