@@ -147,6 +147,13 @@ CASES = {
         ["‖W ‖2", "∑", "a = b c = d"],
         ["\\begin", "$"],
     ),
+    "formulas as Jupyter reads them": (
+        markdown(
+            "Đặt $E = \n\\begin{bmatrix} 1 & 2 \\\\ 3 & 4 \\end{bmatrix}$ và $ (\\lambda) $, giá `$x$` là $ 5 or 6 $."
+        ),
+        ["E = [", "(λ)", "giá $x$", "$ 5 or 6 $"],
+        ["\\begin", "\\lambda"],
+    ),
     "formulas that cannot be read": (
         markdown("$\\badmacro{x}$ rồi $f$(x) và $g$.h"),
         ["\\badmacro{x} rồi f(x) và g.h"],
@@ -308,6 +315,42 @@ def test_wide_and_long_tables_fit(columns, rows):
     for page in reader.pages:
         page.extract_text(visitor_text=lambda t, cm, tm, *_: edges.append(tm[4] * bool(t.strip())))
     assert max(edges) < 595 - 56, "the table reaches into the margin"
+
+
+def test_long_outputs_are_cut_with_a_sentence():
+    lines = [f"dòng {i}\n" for i in range(19_592)]
+    pdf = render(notebook(markdown("Mở đầu."), code("train()", *(stream(line) for line in lines))))
+    found = page_text(pdf)
+    assert len(pdf.pages) <= 2, f"{len(pdf.pages)} pages"
+    assert "dòng 0 dòng 1 " in found and "dòng 19591" in found and "dòng 9000" not in found
+    assert f"bỏ bớt {19_592 - 40} dòng" in found, found[-600:]
+
+
+@pytest.mark.parametrize("columns", [12, 40])
+def test_wide_tables_stay_on_the_page(columns):
+    """In bands of columns where they do not fit side by side: nothing leaves the page, nothing is lost."""
+    heads = [f"cột_số_{i}" for i in range(columns)]
+    rows = ["".join(f"<td>{i * 1000 + k}.25</td>" for i in range(columns)) for k in range(3)]
+    html = "".join(f"<tr><th>{k}</th>{row}</tr>" for k, row in enumerate(rows))
+    html = f"<table><thead><tr><th></th>{''.join(f'<th>{head}</th>' for head in heads)}</tr></thead><tbody>{html}</tbody></table>"
+    page = render(notebook(markdown("Mở đầu."), code("df", display({"text/html": html, "text/plain": "df"})))).pages[0]
+    right = []
+    page.extract_text(
+        visitor_text=lambda text, cm, tm, *_: right.append(cm[4] + tm[4] * cm[0]) if text.strip() else None
+    )
+    assert max(right) < float(page.mediabox.width) - 40, "the table leaves the page"
+    found = re.sub(r"[\s\u200b]", "", page.extract_text())
+    assert all(f"{i * 1000}.25" in found for i in range(columns)), "columns of the table are lost"
+
+
+def test_wide_matrices_shrink_into_the_line():
+    row = " & ".join(f"a_{{{i}{i}}} + b_{{{i}}}" for i in range(14))
+    page = render(notebook(markdown(f"Mở đầu.\n\n$$\n\\begin{{bmatrix}} {row} \\end{{bmatrix}}\n$$"))).pages[0]
+    right = []
+    page.extract_text(
+        visitor_text=lambda text, cm, tm, *_: right.append(cm[4] + tm[4] * cm[0]) if text.strip() else None
+    )
+    assert max(right) < float(page.mediabox.width) - 30, "the matrix leaves the page"
 
 
 def test_tall_pictures_fit_a_page():
