@@ -51,6 +51,8 @@ QUANTITIES = {
     "dev_late": lambda run: late(run).mean(),
     "swing": lambda run: np.abs(np.diff(late(run))).mean(),
     "first": lambda run: 100 * run["history"]["val_accuracy"][0],
+    "top": lambda run: 100 * max(run["history"]["val_accuracy"]),
+    "top_epoch": lambda run: int(np.argmax(run["history"]["val_accuracy"])) + 1,
     "train_loss": data_loss("train"),
     "dev_loss": data_loss("dev"),
     "loss_gap": lambda run: data_loss("dev")(run) - data_loss("train")(run),
@@ -90,7 +92,10 @@ def runs_of(record: dict) -> dict[str, dict]:
     for key, run in record["runs"].items():
         history = record["histories"][key.split("-")[0]]
         history = {name: values[: run["epochs"]] for name, values in history.items()}
-        found[key] = run | {"history": history, "late": 10 if record["profile"] == "full" else 2}
+        found[key] = run | {
+            "history": history,
+            "late": max(2, min(10 if record["profile"] == "full" else 2, run["epochs"] // 2)),
+        }
     return found
 
 
