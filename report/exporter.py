@@ -15,7 +15,8 @@ from pathlib import Path
 
 import typst
 from nbconvert.exporters import TemplateExporter
-from traitlets import Unicode, default
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from traitlets import List, Unicode, default
 from traitlets.config import Config
 
 from .freshness import FreshnessPreprocessor, ReportError
@@ -48,21 +49,12 @@ class TypstExporter(TemplateExporter):
         config=True
     )
 
-    @default("file_extension")
-    def _file_extension_default(self):
-        return ".typ"
-
-    @default("template_extension")
-    def _template_extension_default(self):
-        return ".typ.j2"
-
-    @default("template_name")
-    def _template_name_default(self):
-        return "bth2_typst"
-
-    @default("extra_template_basedirs")
-    def _extra_template_basedirs_default(self):
-        return [str(Path(__file__).with_name("templates"))]
+    file_extension = Unicode(".typ").tag(config=True)
+    template_extension = Unicode(".typ.j2").tag(config=True, affects_environment=True)
+    template_name = Unicode("bth2_typst").tag(config=True, affects_template=True)
+    extra_template_basedirs = List([str(Path(__file__).with_name("templates"))]).tag(
+        config=True, affects_environment=True
+    )
 
     @default("default_preprocessors")
     def _default_preprocessors_default(self):
@@ -70,7 +62,7 @@ class TypstExporter(TemplateExporter):
         return [
             "nbconvert.preprocessors.ExecutePreprocessor",
             FreshnessPreprocessor(parent=self),
-            "nbconvert.preprocessors.CoalesceStreamsPreprocessor",
+            CoalesceStreamsPreprocessor(parent=self, enabled=True),
             "nbconvert.preprocessors.ClearOutputPreprocessor",
             "nbconvert.preprocessors.TagRemovePreprocessor",
             "nbconvert.preprocessors.RegexRemovePreprocessor",
@@ -84,7 +76,6 @@ class TypstExporter(TemplateExporter):
         c.TagRemovePreprocessor.remove_cell_tags = {"hide"}
         c.TagRemovePreprocessor.remove_input_tags = {"setup", "settings", "record", "hide-input"}
         c.HighlightMagicsPreprocessor.enabled = True
-        c.CoalesceStreamsPreprocessor.enabled = True
         c.merge(super().default_config)
         return c
 

@@ -1,12 +1,11 @@
 -- Markdown, HTML and LaTeX fragments to Typst, all in one run of pandoc:
 --     pandoc lua markup.lua < fragments.json > typst.json
--- In:  [{"format": "markdown" | "html" | "latex" | "caption", "text": …, "key": …, "headings": bool}, …]
+-- In:  [{"format": "markdown" | "html" | "latex", "text": …, "key": …, "headings": bool}, …]
 -- Out: {"title": …, "typst": [code, …], "images": [[source, …], …]}, one each for every fragment.
 -- Each fragment is a document of its own: nothing left open in one can reach the next.
 
 local READERS = {
   markdown = 'gfm-emoji-yaml_metadata_block',
-  caption = 'gfm-emoji-yaml_metadata_block',
   html = 'html',
   latex = 'latex',
 }
@@ -42,6 +41,7 @@ local function absorb_html(doc)
 end
 
 local function equation(math)
+  if not math.text:match('%S') then return pandoc.Str('') end -- without an alt text, so no formula
   -- Pandoc takes `\|` for "parallel", which is set as a relation and not as a fence.
   local opens = false
   local tex = (' ' .. math.text):gsub('([^\\])\\|', function(before)
@@ -77,7 +77,7 @@ local function references(inlines)
       digits, after = number.text:match('^(%d+)(.*)$')
     end
     local target = noun and digits and TARGETS[noun] .. digits
-    if target and not target:match('^[hb]%l*ng?-') then target = sections[target] end
+    if target and (target:match('^bai') or target:match('^muc')) then target = sections[target] end
     if target then
       result:insert(pandoc.Str(before))
       result:extend(call('goto(' .. quote(target) .. ')',
@@ -101,12 +101,10 @@ end
 
 -- About how wide a text is, in units of its type size.
 local function width_of(text)
-  local width = 0
-  for _, code in utf8.codes(text) do
-    local char = code == 160 and ' ' or utf8.char(code)
-    width = width + (char:match('^[%umw]') and 0.7 or char:match('^[%s,.;:ilt]') and 0.3 or 0.47)
-  end
-  return width
+  text = text:gsub('\u{a0}', ' ')
+  local _, wide = text:gsub('[%umw]', '')
+  local _, thin = text:gsub('[%s,.;:ilt]', '')
+  return 0.455 * utf8.len(text) + 0.23 * wide - 0.17 * thin
 end
 
 -- Zero-width spaces, where a long name may be broken.
@@ -128,7 +126,7 @@ end
 
 -- A column without an alignment of its own goes right when all its cells are numbers. Returns what each
 -- column needs, at least and on one line, in units of the type size, and whether a cell spans several.
-local function look(tbl, split)
+local function look(tbl)
   local least, most, numeric, seen, spans = {}, {}, {}, {}, false
   for r, row in ipairs(rows_of(tbl)) do
     for i, cell in ipairs(row.cells) do
@@ -140,16 +138,16 @@ local function look(tbl, split)
         numeric[i] = numeric[i] ~= false and number ~= nil
       end
       spans = spans or cell.col_span > 1
-      most[i] = math.max(most[i] or 0, width_of(text) + 1.2)
-      for word in split(text):gsub('\u{200b}', ' '):gmatch('%S+') do
-        least[i] = math.max(least[i] or 0, width_of(word) + 1.2)
+      most[i] = math.max(most[i] or 0, width_of(text) + 1.05)
+      for word in breakable(text):gsub('\u{200b}', ' '):gmatch('%S+') do
+        least[i] = math.max(least[i] or 0, width_of(word) + 1.05)
       end
     end
   end
   for i, spec in ipairs(tbl.colspecs) do
     local right = spec[1] == 'AlignDefault' and seen[i] and numeric[i]
     tbl.colspecs[i] = { right and 'AlignRight' or spec[1], nil } -- widths: the template's business
-    least[i], most[i] = least[i] or 1.2, most[i] or 1.2
+    least[i], most[i] = least[i] or 1.05, most[i] or 1.05
   end
   return least, most, spans
 end
@@ -157,16 +155,12 @@ end
 -- A table that is wider than the line gets columns that wrap, then smaller text; and what is too wide
 -- even so is set in bands of columns, each beginning with the first column.
 local LINE, SIZE, SMALLEST = 480, 8.5, 6 -- points
-local function fit(tbl)
-  local least, most, spans, need, natural, split
-  for _, way in ipairs { function(text) return text end, breakable } do -- names are broken if they must
-    least, most, spans = look(tbl, way)
-    need, natural, split = 0, 0, way
-    for i = 1, #least do need, natural = need + least[i], natural + most[i] end
-    if natural * SIZE <= LINE then return { tbl } end
-    if need * SIZE <= LINE then break end
-  end
-  if need * SMALLEST > LINE and not spans and #least > 2 then
+local function fit(tbl, banded)
+  local least, most, spans = look(tbl)
+  local need, natural = 0, 0
+  for i = 1, #least do need, natural = need + least[i], natural + most[i] end
+  if natural * SIZE <= LINE then return { tbl } end
+  if need * (banded and SIZE or SMALLEST) > LINE and not spans and #least > 2 then
     local columns, rest, width = pandoc.List { 1 }, pandoc.List { 1 }, least[1]
     for i = 2, #least do
       width = width + least[i];
@@ -178,7 +172,7 @@ local function fit(tbl)
       for _, row in ipairs(rows_of(part)) do
         row.cells = some:map(function(i) return row.cells[i] or pandoc.Cell {} end)
       end
-      return fit(part)
+      return fit(part, true)
     end
     return pandoc.Blocks(only(columns)) .. (#rest > 1 and only(rest) or {})
   end
@@ -188,8 +182,8 @@ local function fit(tbl)
     local share = (most[i] - least[i]) / math.max(natural - need, 0.01)
     tbl.colspecs[i] = { spec[1], math.min(most[i], least[i] + (room - need) * share) / room }
   end
-  tbl = tbl:walk { Str = function(s) return pandoc.Str(split(s.text)) end,
-    Code = function(c) return pandoc.Code(split(c.text), c.attr) end }
+  tbl = tbl:walk { Str = function(s) return pandoc.Str(breakable(s.text)) end,
+    Code = function(c) return pandoc.Code(breakable(c.text), c.attr) end }
   return { pandoc.RawBlock('typst', ('#sized(%.1fpt)['):format(size)), tbl, pandoc.RawBlock('typst', ']') }
 end
 

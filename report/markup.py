@@ -29,27 +29,15 @@ WRITING_KINDS = {"answer", "predictions", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "banner", "record"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-# Jupyter takes formulas out before it reads Markdown, so that no line of theirs begins a list and
-# blanks may follow the dollar. Code is matched, to be left alone.
+# Jupyter takes formulas out before it reads Markdown, so that no line of theirs begins a list, and
+# blanks may follow the dollar. Code is matched first, to be left alone.
 MATH = re.compile(
-    r"(?P<bare>^\\begin\{(?P<name>[a-z]+\*?)\}.*?\\end\{(?P=name)\})"
-    r"|(?P<code>^ *(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^ *(?P=fence)|(?<!`)(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`)|\\.)"
-    r"|\$\$(?P<display>.+?)\$\$|\$(?P<inline>(?:\\.|[^$\\])+)\$(?!\d)",
+    r"^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\1|(?<!`)(`+)(?!`).*?(?<!`)\2(?!`)|\\[^b]"
+    r"|\$\$(?P<display>.+?)\$\$|\$(?P<inline>(?:\\.|[^$\\])+)\$(?!\d)"
+    r"|^(?P<bare>\\begin\{([a-z]+\*?)\}.*?\\end\{\6\})",
     re.MULTILINE | re.DOTALL,
 )
-MAX_LINES, HEAD, TAIL = 50, 30, 10  # of what a program printed
-
-
-def tidy_math(match: re.Match) -> str:
-    """Return a formula of Jupyter's as one that pandoc reads, anything else as it is."""
-    kind = match.lastgroup
-    tex = match[kind]
-    if kind == "code" or re.search(r"\n\s*(\n|>)|(?<!\\)%", tex):
-        return f"$$\n{tex}\n$$" if kind == "bare" else match[0]
-    if kind == "inline" and tex != tex.strip() and not re.search(r"[\\^_={}()<>+*/-]|^\s*\w\s*$", tex):
-        return match[0]  # "$ 5 or 6 $"
-    dollars = "$" if kind == "inline" else "$$"
-    return dollars + " ".join(tex.split()) + dollars
+LONGEST, BEGINNING, END = 50, 30, 10  # lines that a program printed
 
 
 def clean(text: str) -> str:
@@ -60,6 +48,17 @@ def clean(text: str) -> str:
     lines = strip_ansi(text).replace("\r\n", "\n").split("\n")
     text = "\n".join(re.split("[\r\b]", line.rstrip("\r\b"))[-1] for line in lines)
     return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+
+
+def tidy_math(match: re.Match) -> str:
+    """Return a formula of Jupyter's in one line, which pandoc reads, and anything else as it is."""
+    kind = match.lastgroup if match["bare"] is None else "bare"
+    tex = match[kind] if kind else ""
+    prose = kind == "inline" and tex != tex.strip() and not re.search(r"[\\^_={}()<>+*/-]|^\s*\w\s*$", tex)
+    if not tex.strip() or prose or re.search(r"\n\s*(\n|>)|(?<!\\)%", tex):  # "$ 5 or 6 $", a quotation, a comment
+        return f"$$\n{tex}\n$$" if kind == "bare" else match[0]
+    dollars = "$" if kind == "inline" else "$$"
+    return dollars + " ".join(tex.split()) + dollars
 
 
 def quote(text: str) -> str:
@@ -74,12 +73,13 @@ def raw(text: str, lang: str | None = None) -> str:
 
 
 def printed(text: str) -> str:
-    """Return the Typst code of a program's output: of a long one the beginning and the end."""
+    """Return the Typst code of what a program printed: of long outputs the beginning and the end."""
     lines = clean(text).strip("\n").split("\n")
-    if len(lines) <= MAX_LINES:
+    if len(lines) <= LONGEST:
         return raw("\n".join(lines)) if any(map(str.strip, lines)) else ""
-    left_out = f"… bỏ bớt {len(lines) - HEAD - TAIL} dòng, notebook có đủ …"
-    return "\n".join([raw("\n".join(lines[:HEAD])), f"#emph({quote(left_out)})", raw("\n".join(lines[-TAIL:]))])
+    count = f"{len(lines) - BEGINNING - END:,}".replace(",", "\u202f")
+    sentence = f"Ở đây đã lược bớt {count} dòng; notebook có đủ."
+    return f"{raw(chr(10).join(lines[:BEGINNING]))}\n\n_{sentence}_\n\n{raw(chr(10).join(lines[-END:]))}"
 
 
 def pandoc(fragments: list[dict]) -> dict:
@@ -148,12 +148,12 @@ class TypstPreprocessor(Preprocessor):
 
     def _data(self, output, key: str, meta: dict) -> None:
         """Fill in an output that comes in several forms from the best of them."""
-        data = output.data
+        data = output.get("data", {})  # none in what later formats may hold
         plain = data.get("text/plain", "")
         fallback = "" if WIDGET in data else printed(plain)
         output["typst"] = fallback
         if "caption" in meta:
-            self._add(output, "caption", "caption", meta["caption"], key + "-caption")
+            self._add(output, "caption", "markdown", meta["caption"], key + "-caption")
         for mime in PICTURES:
             if mime in data and self._picture(key, mime, data[mime]):
                 alt = meta.get("alt") or (plain if not plain.startswith("<") else "")
