@@ -8,39 +8,28 @@ from pathlib import Path
 # whole PDF; no notebook needs it, and jsonschema can do without.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
-from . import run as running
-from . import submit as handing_in
 from .files import read_notebook, render, write_together
 from .freshness import ReportError
+from .run import run
+from .submit import submit
 
 NOTEBOOK = Path("MSSV_BaiThucHanh2.ipynb")
 
 
-def build(args) -> list[Path]:
+def build(path: Path, output: Path | None, allow_stale: bool) -> list[Path]:
     """Write the PDF of a saved notebook."""
-    output = args.output or Path("report", args.notebook.stem + ".pdf")
-    nb = read_notebook(args.notebook)
-    write_together({output: render(nb, args.notebook, args.allow_stale)})
+    output = output or Path("report", path.stem + ".pdf")
+    write_together({output: render(read_notebook(path), path, allow_stale)})
     return [output]
 
 
-def submit(args) -> list[Path]:
-    """Write the pair of files to hand in."""
-    return handing_in.submit(args.notebook, args.mssv, args.ho_ten, args.lop)
-
-
-def run(args) -> list[Path]:
-    """Execute the notebook and write the executed copy and its PDF."""
-    return running.run(args.notebook, args.output_dir, args.profile, args.cwd)
-
-
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line: ``do`` is the function, the rest are its arguments."""
     top = argparse.ArgumentParser(prog="python -m report", description=__doc__)
     commands = top.add_subparsers(required=True, metavar="build | submit | run")
 
     command = commands.add_parser("build", help="notebook đã lưu → PDF")
-    command.add_argument("notebook", nargs="?", type=Path, default=NOTEBOOK)
+    command.add_argument("path", metavar="notebook", nargs="?", type=Path, default=NOTEBOOK)
     command.add_argument("--output", type=Path, help="mặc định: report/<tên notebook>.pdf")
     command.add_argument("--allow-stale", action="store_true", help="vẫn xuất, kèm cảnh báo")
     command.set_defaults(do=build)
@@ -49,13 +38,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--mssv", required=True)
     command.add_argument("--ho-ten", required=True)
     command.add_argument("--lop", required=True)
-    command.add_argument("--nb", dest="notebook", type=Path, default=NOTEBOOK)
+    command.add_argument("--nb", dest="path", metavar="NOTEBOOK", type=Path, default=NOTEBOOK)
     command.set_defaults(do=submit)
 
     command = commands.add_parser("run", help="chạy cả notebook, không sửa bản gốc")
     command.add_argument("--profile", choices=("full", "quick"), default="full")
     command.add_argument("--output-dir", type=Path, default=Path("report", "build"))
-    command.add_argument("--nb", dest="notebook", type=Path, default=NOTEBOOK)
+    command.add_argument("--nb", dest="path", metavar="NOTEBOOK", type=Path, default=NOTEBOOK)
     command.add_argument("--cwd", type=Path, default=Path(), help="thư mục làm việc của kernel")
     command.set_defaults(do=run)
     return top
@@ -63,9 +52,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0, 1 after an error of the user's, or 130 after Ctrl-C."""
-    args = parser().parse_args(argv)
+    args = vars(parser().parse_args(argv))
     try:
-        for path in args.do(args):
+        for path in args.pop("do")(**args):
             print(f"Đã ghi {path}")
     except ReportError as error:
         print(error, file=sys.stderr)

@@ -16,6 +16,7 @@ from pathlib import Path
 import typst
 from nbconvert.exporters import TemplateExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from nbconvert.writers import FilesWriter
 from traitlets import List, Unicode, default
 from traitlets.config import Config
 
@@ -133,12 +134,7 @@ class TypstPDFExporter(TypstExporter):
     def _compile(self, text: str, resources, standards: list[str]) -> bytes:
         """Return the PDF of a Typst text; raises typst.TypstError."""
         with tempfile.TemporaryDirectory() as folder:
-            for name, content in resources["outputs"].items():
-                path = Path(folder, name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            main = Path(folder, "main.typ")
-            main.write_text(text, encoding="utf-8")
+            main = FilesWriter(build_directory=folder).write(text, resources, notebook_name="main")
             glyphs: dict[str, str] = {}
             while True:
                 try:

@@ -1,44 +1,42 @@
 -- Markdown, HTML and LaTeX fragments to Typst, all in one run of pandoc:
 --     pandoc lua markup.lua < fragments.json > typst.json
--- In:  [{"format": "markdown" | "html" | "latex", "text": …, "key": …, "headings": bool}, …]
+-- In:  [{"format": one of pandoc's readers, "text": …, "key": …, "headings": bool}, …]
 -- Out: {"title": …, "typst": [code, …], "images": [[source, …], …]}, one each for every fragment.
 -- Each fragment is a document of its own: nothing left open in one can reach the next.
 
-local READERS = {
-  markdown = 'gfm-emoji-yaml_metadata_block',
-  html = 'html',
-  latex = 'latex',
-}
 local OPTIONS = pandoc.WriterOptions { wrap_text = 'none' }
 
 -- A JSON string is a Typst string: both know \" \\ \n, and Python has removed control characters.
 local quote = pandoc.json.encode
 local function typst(code) return pandoc.RawInline('typst', code) end
 
--- `#f(…)[inlines]`; the semicolon ends the call whatever comes next.
+-- `#head[inlines]`, as a Span, so that filters go on into the inlines; the semicolon ends the call
+-- whatever comes next.
 local function call(head, inlines)
-  local result = pandoc.Inlines { typst('#' .. head .. '[') }
-  result:extend(inlines)
-  result:insert(typst('];'))
-  return result
+  return pandoc.Span(pandoc.Inlines { typst('#' .. head .. '[') } .. inlines .. { typst('];') })
 end
 
 -- Raw HTML inside Markdown: write it all as HTML and read that back, so that tags meet their text.
--- Formulas travel as code with a class, which HTML keeps.
+-- Formulas travel as code with an attribute, which HTML keeps.
 local function absorb_html(doc)
   local found = false
   local function see(raw) found = found or raw.format == 'html' end
   doc:walk { RawInline = see, RawBlock = see }
   if not found then return doc end
-  doc = doc:walk { Math = function(math) return pandoc.Code(math.text, { class = math.mathtype }) end }
-  doc = pandoc.read(pandoc.write(doc, 'html'), 'html')
-  return doc:walk {
-    Code = function(code)
-      local kind = code.classes[1]
-      if kind == 'InlineMath' or kind == 'DisplayMath' then return pandoc.Math(kind, code.text) end
-    end,
-  }
+  doc = doc:walk { Math = function(math) return pandoc.Code(math.text, { mathtype = math.mathtype }) end }
+  return pandoc.read(pandoc.write(doc, 'html'), 'html')
 end
+
+-- The filters below go into what they return, but do not look at its outermost elements again: a table
+-- straight inside a Div, or a formula inside a Span, must stand in its place before they run.
+local UNWRAPPED = {
+  Div = function(div) return div.content end,
+  Span = function(span) return span.content end,
+  Code = function(code)
+    local kind = code.attributes.mathtype
+    if kind == 'InlineMath' or kind == 'DisplayMath' then return pandoc.Math(kind, code.text) end
+  end,
+}
 
 local function equation(math)
   if not math.text:match('%S') then return pandoc.Str('') end -- without an alt text, so no formula
@@ -59,44 +57,42 @@ end
 
 -- "Hình 3", "Bảng 3", and the section that begins with "Bài 3" or "Mục 3" become links; the template
 -- leaves those without a target as they are.
-local TARGETS = { ['Hình'] = 'hinh-', ['hình'] = 'hinh-', ['Bảng'] = 'bang-', ['bảng'] = 'bang-',
-  ['Bài'] = 'bai-', ['bài'] = 'bai-', ['Mục'] = 'muc-', ['mục'] = 'muc-' }
+local TARGETS = { ['[Hh]ình'] = 'hinh-', ['[Bb]ảng'] = 'bang-', ['[Bb]ài'] = 'bai-', ['[Mm]ục'] = 'muc-' }
 local sections = {} -- "bai-3" -> label of its heading
+
+-- What a mention such as "(Hình 3)," leads to, and its text before, inside and after the link.
+local function mention(text)
+  for noun, kind in pairs(TARGETS) do
+    local before, name, digits, after = text:match('^(.-)(' .. noun .. ') (%d+)(.*)$')
+    if name then
+      local target = kind .. digits
+      if kind == 'bai-' or kind == 'muc-' then target = sections[target] end
+      return target, before, name .. '\u{a0}' .. digits, after
+    end
+  end
+end
+
 local BARE_CALLS = { Emph = true, Strong = true, Strikeout = true, Note = true, Underline = true,
   Superscript = true, Subscript = true, SmallCaps = true }
 local function references(inlines)
-  local result, i = pandoc.Inlines {}, 1
-  while i <= #inlines do
-    local word, gap, number = inlines[i], inlines[i + 1], inlines[i + 2]
-    local before, noun, digits, after
-    if word.t == 'Str' and gap and number and number.t == 'Str'
-        and (gap.t == 'Space' or gap.t == 'SoftBreak') then
-      for name in pairs(TARGETS) do
-        if word.text:sub(-#name) == name then before, noun = word.text:sub(1, -#name - 1), name end
+  for i, word in ipairs(inlines) do
+    local last, gap, number = inlines[i - 1] or {}, inlines[i + 1], inlines[i + 2] or {}
+    if word.t == 'Str' and number.t == 'Str' and (gap.t == 'Space' or gap.t == 'SoftBreak') then
+      local target, before, name, after = mention(pandoc.utils.stringify { word, gap, number })
+      if target then
+        local link = call('goto(' .. quote(target) .. ')', pandoc.Inlines { pandoc.Str(name) })
+        inlines[i] = pandoc.Span { pandoc.Str(before), link }
+        inlines[i + 1], inlines[i + 2] = pandoc.Str(''), pandoc.Str(after)
       end
-      digits, after = number.text:match('^(%d+)(.*)$')
+    elseif word.t == 'Space' and number.t and (last.text == '±' or gap.text == '±') then
+      inlines[i] = pandoc.Str('\u{a0}') -- "97,25 ± 0,33" stays on one line
     end
-    local target = noun and digits and TARGETS[noun] .. digits
-    if target and (target:match('^bai') or target:match('^muc')) then target = sections[target] end
-    if target then
-      result:insert(pandoc.Str(before))
-      result:extend(call('goto(' .. quote(target) .. ')',
-        { pandoc.Str(noun .. '\u{a0}' .. digits) }))
-      result:insert(pandoc.Str(after))
-      i = i + 3
-    else
-      -- `*word*.next` would otherwise be read by Typst as a field of the emphasis.
-      local before = inlines[i - 1]
-      if before and BARE_CALLS[before.t] and word.t == 'Str' and word.text:match('^%.%a') then
-        result:insert(typst(';'))
-      end
-      -- "97,25 ± 0,33" stays on one line.
-      local bound = word.t == 'Space' and number and (before.text == '±' or gap.text == '±')
-      result:insert(bound and pandoc.Str('\u{a0}') or word)
-      i = i + 1
+    -- `*word*.next` would otherwise be read by Typst as a field of the emphasis.
+    if BARE_CALLS[last.t] and word.t == 'Str' and word.text:match('^%.%a') then
+      inlines[i] = pandoc.Span { typst(';'), inlines[i] }
     end
   end
-  return result
+  return inlines
 end
 
 -- About how wide a text is, in units of its type size.
@@ -115,8 +111,7 @@ local function breakable(text)
 end
 
 local function rows_of(tbl)
-  local rows = pandoc.List {} -- a copy: rows added to the head itself would all be repeated on every page
-  rows:extend(tbl.head.rows)
+  local rows = tbl.head.rows:clone() -- rows added to the head itself would all be repeated on every page
   for _, body in ipairs(tbl.bodies) do
     rows:extend(body.head)
     rows:extend(body.body)
@@ -187,111 +182,82 @@ local function fit(tbl, banded)
   return { pandoc.RawBlock('typst', ('#sized(%.1fpt)['):format(size)), tbl, pandoc.RawBlock('typst', ']') }
 end
 
--- What a browser does not show either: the style sheet that pandas writes into every table, and the like.
-local function unseen(raw)
-  local tag = raw.format == 'html' and raw.text:match('^%s*<!?([%a-]+)')
-  return tag and ({ style = true, script = true, ['--'] = true })[tag:lower()]
-end
-
 local times = {} -- how often a heading's text occurs
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
 
-local function filter(fragment, images)
-  local function image(img, alone)
-    images:insert(img.src)
-    local alt = pandoc.utils.stringify(img.caption)
-    if alt == '' then alt = img.title ~= '' and img.title or img.src:match('[^/:,;]*$') end
-    return ('#picture(%s, %s, width: %s, inline: %s);'):format(
-      quote(fragment.key .. '-' .. #images), quote(alt), quote(img.attributes.width or ''), not alone)
-  end
+local function filter(fragment)
   local function paragraph(block)
-    local only = #block.content == 1 and block.content[1]
-    if only and only.t == 'Image' then return pandoc.RawBlock('typst', image(only, true)) end
+    if #block.content == 1 and block.content[1].t == 'Image' then
+      block.content[1].attributes.alone = 'true'
+      return block
+    end
   end
   return {
     traverse = 'topdown',
     Header = function(header)
-      if not fragment.headings then return pandoc.Para { pandoc.Strong(header.content) }, false end
+      if not fragment.headings then return pandoc.Para { pandoc.Strong(header.content) } end
+      if header.level <= shift then return {} end -- the title
       level = math.max(1, math.min(header.level - shift, level + 1)) -- PDF/UA: none may be skipped
       -- A heading that comes again and again, as "Đề bài" does, is none for the contents.
       local again = level > 1 and times[pandoc.utils.stringify(header)] > 1
-      local content = call(('heading(level: %d, outlined: %s, bookmarked: true)'):format(level, not again), header.content:walk { Math = equation })
-      content:insert(typst(' #label(' .. quote('muc-' .. header.identifier) .. ')'))
-      return pandoc.Plain(content), false
+      local head = ('heading(level: %d, outlined: %s, bookmarked: true)'):format(level, not again)
+      return pandoc.Plain { call(head, header.content), typst(' #label(' .. quote('muc-' .. header.identifier) .. ')') }
     end,
     Para = paragraph,
     Plain = paragraph,
     Figure = function(figure) return figure.content end,
-    Image = function(img) return typst(image(img, false)), false end,
-    Math = function(math) return equation(math), false end,
+    Image = function(img)
+      fragment.images:insert(img.src)
+      local alt = pandoc.utils.stringify(img.caption)
+      if alt == '' then alt = img.title ~= '' and img.title or img.src:match('[^/:,;]*$') end
+      return typst(('#picture(%s, %s, width: %s, inline: %s);'):format(quote(fragment.key .. '-' .. #fragment.images),
+        quote(alt), quote(img.attributes.width or ''), not img.attributes.alone))
+    end,
+    Math = equation,
     Link = function(link)
-      local content = link.content:walk { Image = function(i) return typst(image(i, false)) end,
-        Math = equation }
       if link.target:match('^#') then
-        local name = pandoc.text.lower(link.target:sub(2))
-        return call('goto(' .. quote('muc-' .. name) .. ')', content), false
+        return call('goto(' .. quote('muc-' .. pandoc.text.lower(link.target:sub(2))) .. ')', link.content)
       elseif link.target:match('^%a[%w+.-]*:') then
-        return call('link(' .. quote(link.target) .. ')', content), false
+        return call('link(' .. quote(link.target) .. ')', link.content)
       end
-      return content, false -- a file beside the notebook, which the reader of a PDF does not have
+      return pandoc.Span(link.content) -- a file beside the notebook, which the reader of a PDF does not have
     end,
     HorizontalRule = function() return pandoc.RawBlock('typst', '#separator') end,
     Table = function(tbl)
       local caption = tbl.caption.long
       tbl.caption = pandoc.Caption()
       tbl.classes = { 'typst:no-figure' }
-      caption:extend(fit(tbl))
-      return caption
-    end,
-    Div = function(div) return div.content end,
-    Span = function(span) return span.content end,
-    RawBlock = function(raw)
-      return unseen(raw) and {} or pandoc.CodeBlock(raw.text)
-    end,
-    RawInline = function(raw)
-      if raw.format ~= 'typst' then return unseen(raw) and {} or pandoc.Code(raw.text) end
+      return caption .. fit(tbl)
     end,
   }
 end
 
 local fragments = pandoc.json.decode(io.read('a'))
-local docs, headings = {}, pandoc.List {}
-for i, fragment in ipairs(fragments) do
-  docs[i] = absorb_html(pandoc.read(fragment.text, READERS[fragment.format]))
-  if fragment.headings then
-    docs[i]:walk { Header = function(header)
-      headings:insert(header)
-      local name = pandoc.utils.stringify(header)
-      times[name] = (times[name] or 0) + 1
-      local noun, digits = name:match('^(%S+) (%d+)')
-      if TARGETS[noun] then sections[TARGETS[noun] .. digits] = 'muc-' .. header.identifier end
-    end }
+local headings = pandoc.List {}
+for _, fragment in ipairs(fragments) do
+  fragment.doc = absorb_html(pandoc.read(fragment.text, fragment.format)):walk(UNWRAPPED)
+  if fragment.headings then fragment.doc:walk { Header = function(header) headings:insert(header) end } end
+end
+for _, header in ipairs(headings) do
+  local name = pandoc.utils.stringify(header)
+  times[name] = (times[name] or 0) + 1
+  for noun, kind in pairs(TARGETS) do
+    local digits = name:match('^' .. noun .. ' (%d+)')
+    if digits then sections[kind .. digits] = 'muc-' .. header.identifier end
   end
 end
 
+local result = { title = '', typst = pandoc.List {}, images = pandoc.List {} }
 -- The one heading of level 1, if the notebook begins with it, is the document's title.
-local title
 local tops = headings:filter(function(header) return header.level == 1 end)
 if #tops == 1 and headings[1].level == 1 then
-  title, shift = pandoc.utils.stringify(tops[1]), 1
+  result.title, shift = pandoc.utils.stringify(tops[1]), 1
 end
-
--- Written in one go, which is faster, with a character between that Python leaves in no fragment.
-local CUT = '\u{1}'
-local blocks, images = pandoc.Blocks {}, {}
-for i, fragment in ipairs(fragments) do
-  local doc = docs[i]
-  if title and fragment.headings then
-    doc = doc:walk { Header = function(header) if header.level == 1 then return {} end end }
-  end
-  images[i] = pandoc.List {}
-  doc = doc:walk { traverse = 'topdown', Inlines = references,
+for _, fragment in ipairs(fragments) do
+  fragment.images = pandoc.List {}
+  local doc = fragment.doc:walk { traverse = 'topdown', Inlines = references,
     Header = function(header) return header, false end }
-  blocks:extend(doc:walk(filter(fragment, images[i])).blocks)
-  blocks:insert(pandoc.RawBlock('typst', CUT))
+  result.typst:insert(pandoc.write(doc:walk(filter(fragment)), 'typst', OPTIONS))
+  result.images:insert(fragment.images)
 end
-local texts = {}
-for text in pandoc.write(pandoc.Pandoc(blocks), 'typst', OPTIONS):gmatch('([^' .. CUT .. ']*)' .. CUT) do
-  table.insert(texts, text)
-end
-io.write(pandoc.json.encode { title = title or '', typst = pandoc.List(texts), images = pandoc.List(images) })
+io.write(pandoc.json.encode(result))

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import mimetypes
 import re
 import subprocess
 import unicodedata
@@ -16,14 +17,9 @@ from traitlets import Bool, Set
 from .freshness import bth2
 
 LUA = Path(__file__).with_name("markup.lua")
-PICTURES = {
-    "image/svg+xml": "svg",
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/gif": "gif",
-    "image/webp": "webp",
-}
-RICH_TEXT = {"text/markdown": "markdown", "text/latex": "latex", "text/html": "html"}
+PICTURES = {f"image/{kind}": kind.removesuffix("+xml") for kind in ("svg+xml", "png", "jpeg", "gif", "webp")}
+MARKDOWN = "gfm-emoji-yaml_metadata_block"
+RICH_TEXT = {"text/markdown": MARKDOWN, "text/latex": "latex", "text/html": "html"}  # with pandoc's readers
 # Code that only puts words together is not shown: its words are.
 WRITING_KINDS = {"answer", "predictions", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "banner", "record"}
@@ -84,24 +80,29 @@ def printed(text: str) -> str:
 
 def pandoc(fragments: list[dict]) -> dict:
     """Convert all fragments in one run of pandoc; ``markup.lua`` says what goes in and comes out."""
-    done = subprocess.run(
-        [pypandoc.get_pandoc_path(), "lua", str(LUA)],
-        input=json.dumps(fragments, ensure_ascii=False).encode(),
-        capture_output=True,
-        check=False,
-        timeout=300,
-    )
+    command = [pypandoc.get_pandoc_path(), "lua", LUA]
+    text = json.dumps(fragments, ensure_ascii=False).encode()
+    done = subprocess.run(command, input=text, capture_output=True, check=False, timeout=300)
     if done.returncode:
         raise RuntimeError(f"pandoc: {done.stderr.decode(errors='replace')}")
     return json.loads(done.stdout)
 
 
-class TypstPreprocessor(Preprocessor):
-    """Replace the content of cells and outputs by Typst, and collect the pictures as files.
+def from_base64(text: str | bytes) -> bytes:
+    """Return what a text in base64 stands for, or nothing where it is broken."""
+    try:
+        return base64.b64decode(text)
+    except ValueError:
+        return b""
 
-    A Markdown or raw cell gets it as its ``source``; an output gets ``typst`` and, where it has
-    one, ``caption``. Pictures become ``resources["outputs"]``, as nbconvert's writers expect, and
-    ``resources["pictures"]``, key to path, by which the Typst code names them.
+
+class TypstPreprocessor(Preprocessor):
+    """Give cells and outputs what they hold as Typst, and collect the pictures as files.
+
+    It stands in ``typst``, of every cell but those of code and of every output, which also gets a
+    ``caption`` where it has one. Pictures become ``resources["outputs"]``, as nbconvert's writers
+    expect, and ``resources["pictures"]``, key to path, by which the Typst code names them. What
+    belongs on page 1 becomes ``resources["abstract"]`` and ``resources["front"]``.
     """
 
     enabled = Bool(True).tag(config=True)
@@ -109,51 +110,47 @@ class TypstPreprocessor(Preprocessor):
 
     def preprocess(self, nb, resources):
         """Return the notebook and the resources, both filled as the class says."""
-        self.resources, self.fragments, self.places = resources, [], []
+        self.resources, self.fragments = resources, []
         resources.update(pictures={}, abstract=[], front=[], fragments={})
         resources.setdefault("outputs", {})
-        markdown_cells = [cell for cell in nb.cells if cell.cell_type == "markdown"]
+        title = next((cell for cell in nb.cells if cell.cell_type == "markdown"), None)
         for i, cell in enumerate(nb.cells):
             if cell.cell_type == "markdown":
-                if cell is markdown_cells[0] and resources.get("record"):
-                    cell.source = cell.source.strip().split("\n")[0]  # the title and no more
-                self._add(cell, "source", "markdown", cell.source, f"c{i}", True, cell.get("attachments"))
+                shortened = cell is title and resources.get("record")  # to the title and no more
+                text = cell.source.strip().split("\n")[0] if shortened else cell.source
+                self._add(cell, "typst", MARKDOWN, text, f"c{i}")
             elif cell.cell_type == "raw":
-                cell.source = raw(cell.source) if cell.source.strip() else ""
+                cell["typst"] = raw(cell.source) if cell.source.strip() else ""
             elif cell.cell_type == "code":
-                if any(bth2(output).get("kind") in WRITING_KINDS for output in cell.outputs):
-                    cell.source = ""
                 for j, output in enumerate(cell.outputs):
+                    if bth2(output).get("kind") in WRITING_KINDS:
+                        cell.source = ""
                     self._output(output, f"o{i}-{j}")
         self._convert()
-        for cell in nb.cells:
-            if cell.cell_type == "code":
-                shown = [output for output in cell.outputs if output.typst]
-                for kind in ("abstract", "front"):
-                    resources[kind] += [o for o in shown if bth2(o).get("kind") == kind]
-                cell.outputs = [o for o in shown if bth2(o).get("kind") not in ("abstract", "front")]
         return nb, resources
 
     def _output(self, output, key: str) -> None:
         """Fill in one output; with nothing if the report leaves it out."""
-        meta = bth2(output)
-        if meta.get("kind") in DROPPED_KINDS:
+        kind = bth2(output).get("kind")
+        if kind in ("abstract", "front"):
+            self.resources[kind].append(output)
+        if kind in DROPPED_KINDS:
             output["typst"] = ""
         elif output.output_type == "stream":
             output["typst"] = printed(output.text)
         elif output.output_type == "error":
             output["typst"] = printed("\n".join(output.traceback) or f"{output.ename}: {output.evalue}")
         else:
-            self._data(output, key, meta)
+            self._data(output, key)
 
-    def _data(self, output, key: str, meta: dict) -> None:
+    def _data(self, output, key: str) -> None:
         """Fill in an output that comes in several forms from the best of them."""
+        meta = bth2(output)
         data = output.get("data", {})  # none in what later formats may hold
         plain = data.get("text/plain", "")
-        fallback = "" if WIDGET in data else printed(plain)
-        output["typst"] = fallback
+        output["typst"] = "" if WIDGET in data else printed(plain)
         if "caption" in meta:
-            self._add(output, "caption", "markdown", meta["caption"], key + "-caption")
+            self._add(output, "caption", MARKDOWN, meta["caption"], key + "-caption")
         for mime in PICTURES:
             if mime in data and self._picture(key, mime, data[mime]):
                 alt = meta.get("alt") or (plain if not plain.startswith("<") else "")
@@ -161,18 +158,14 @@ class TypstPreprocessor(Preprocessor):
                 return
         for mime, reader in RICH_TEXT.items():
             if mime in data:
-                self._add(output, "typst", reader, data[mime], key, fallback=fallback)
+                self._add(output, "typst", reader, data[mime], key)
                 return
 
-    def _picture(self, key: str, mime: str, content: str | bytes) -> bool:
+    def _picture(self, key: str, mime: str | None, content: str | bytes) -> bool:
         """Keep a picture under its key; False when it is none, or one Typst cannot read."""
-        if mime not in PICTURES or key in self.rejected:
-            return False
-        try:
-            if isinstance(content, str):
-                svg = mime == "image/svg+xml"
-                content = content.encode() if svg else base64.b64decode(content)
-        except ValueError:
+        if isinstance(content, str):
+            content = content.encode() if mime == "image/svg+xml" else from_base64(content)
+        if mime not in PICTURES or key in self.rejected or not content:
             return False
         folder = self.resources.get("output_files_dir") or "figures"
         path = f"{Path(folder).as_posix()}/{key}.{PICTURES[mime]}"
@@ -180,28 +173,27 @@ class TypstPreprocessor(Preprocessor):
         self.resources["outputs"][path] = content
         return True
 
-    def _add(self, owner, field, reader, text, key, headings=False, attachments=None, fallback=""):
+    def _add(self, owner, field: str, reader: str, text: str, key: str) -> None:
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
         # Without an end of line pandoc would not take a table's last row for one.
         text = clean(text) + "\n"
-        text = MATH.sub(tidy_math, text) if reader == "markdown" else text
-        fragment = {"format": reader, "text": text, "key": key, "headings": headings}
-        self.fragments.append(fragment)
-        self.places.append((owner, field, attachments or {}, fallback))
+        text = MATH.sub(tidy_math, text) if reader == MARKDOWN else text
+        # The headings of cells are those of the document; an output has none of these.
+        fragment = {"format": reader, "text": text, "key": key, "headings": "cell_type" in owner}
+        self.fragments.append((fragment, owner, field))
 
     def _convert(self) -> None:
-        """Run pandoc and put what it returns in its places."""
-        converted = pandoc(self.fragments)
+        """Run pandoc and put what it returns in its places, if anything: what stands there is next best."""
+        converted = pandoc([fragment for fragment, *_ in self.fragments])
         self.resources["title"] = converted["title"]
-        for fragment, place, typst, images in zip(
-            self.fragments, self.places, converted["typst"], converted["images"], strict=True
+        for (fragment, owner, field), typst, images in zip(
+            self.fragments, converted["typst"], converted["images"], strict=True
         ):
-            owner, field, attachments, fallback = place
             key, typst = fragment["key"], typst.strip()
             self.resources["fragments"][key] = typst
             for i, source in enumerate(images, 1):
-                self._linked_picture(f"{key}-{i}", source, attachments)
-            owner[field] = raw(fragment["text"]) if key in self.rejected else typst or fallback
+                self._linked_picture(f"{key}-{i}", source, owner.get("attachments", {}))
+            owner[field] = raw(fragment["text"]) if key in self.rejected else typst or owner.get(field, "")
 
     def _linked_picture(self, key: str, source: str, attachments: dict) -> None:
         """Keep a picture that a text names, if it is an attachment, a data URI or a file at hand.
@@ -213,16 +205,9 @@ class TypstPreprocessor(Preprocessor):
                 self._picture(key, mime, content)
         elif match := re.fullmatch(r"data:([^;,]+)[^,]*?(;base64)?,(.*)", source, re.DOTALL):
             content = unquote_to_bytes(match[3])
-            try:
-                content = base64.b64decode(content) if match[2] else content
-            except ValueError:
-                return
-            self._picture(key, match[1], content)
+            self._picture(key, match[1], from_base64(content) if match[2] else content)
         elif not re.match(r"[a-zA-Z]+:", source):
             name = unquote_to_bytes(source).decode(errors="replace")
             path = Path(self.resources["metadata"].get("path", ""), name)
-            mime = {f".{suffix}": mime for mime, suffix in PICTURES.items()}.get(
-                path.suffix.lower().replace(".jpeg", ".jpg"), ""
-            )
             if path.is_file():
-                self._picture(key, mime, path.read_bytes())
+                self._picture(key, mimetypes.guess_type(path, strict=False)[0], path.read_bytes())

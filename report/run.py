@@ -10,7 +10,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
 from .files import notebook_bytes, read_notebook, render, write_together
-from .freshness import ReportError
+from .freshness import ReportError, bth2
 
 
 class ProgressLine:
@@ -23,17 +23,12 @@ class ProgressLine:
     def show(self, text: str) -> None:
         """Show a text in place of the last one."""
         text = " ".join(text.split())
-        if text == self.shown:
+        terminal = self.out.isatty()
+        if text == self.shown or (not terminal and time.monotonic() - self.last < self.interval):
             return
-        if self.out.isatty():
-            width = shutil.get_terminal_size().columns - 1
-            self.out.write("\r\x1b[K" + text[:width])
-        elif time.monotonic() - self.last >= self.interval:
-            self.last = time.monotonic()
-            self.out.write(text + "\n")
-        else:
-            return
-        self.shown = text
+        self.shown, self.last = text, time.monotonic()
+        width = shutil.get_terminal_size().columns - 1
+        self.out.write("\r\x1b[K" + text[:width] if terminal else text + "\n")
         self.out.flush()
 
     def close(self) -> None:
@@ -57,7 +52,7 @@ class ProgressClient(NotebookClient):
     def process_message(self, msg, cell, cell_index):
         """Pass a kernel's message on, and show it if it is one about progress."""
         content = msg["content"]
-        if content.get("metadata", {}).get("bth2", {}).get("kind") == "progress":
+        if bth2(content).get("kind") == "progress":
             self.line.show(f"{self.place}: {content['data'].get('text/plain', '')}")
         return super().process_message(msg, cell, cell_index)
 

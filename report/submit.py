@@ -20,13 +20,9 @@ def personalize(nb, mssv: str, ho_ten: str, lop: str) -> None:
         raise ReportError("Notebook phải có đúng một ô mang thẻ (tag) “settings”.")
     source = cells[0].source
     for name, value in {"MSSV": mssv, "HO_TEN": ho_ten, "LOP": lop}.items():
-        line = json.dumps(value, ensure_ascii=False)  # Python reads such a string the same way
-        source, count = re.subn(
-            rf"^({name}\s*=\s*){STRING}",
-            lambda m, line=line: m[1] + line,
-            source,
-            flags=re.MULTILINE,
-        )
+        literal = json.dumps(value, ensure_ascii=False)  # Python reads such a string the same way
+        line_of_code = rf"(?m)^({name}\s*=\s*){STRING}"
+        source, count = re.subn(line_of_code, lambda m, literal=literal: m[1] + literal, source)
         if count != 1:
             raise ReportError(f'Ô “settings” của notebook phải có đúng một dòng {name} = "…".')
     cells[0].source = source
