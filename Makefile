@@ -15,7 +15,7 @@ lab: .venv/ready  ## mở notebook trong JupyterLab
 test: .venv/ready  ## kiểm tra mã, notebook (hồ sơ quick) và báo cáo
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m pytest --nbval
+	$(PY) -m pytest --nbval -n 2
 
 report: .venv/ready  ## notebook đã lưu -> report/MSSV_BaiThucHanh2.pdf (ALLOW_STALE=1: dù đã cũ)
 	$(PY) -m report build $(if $(filter-out 0,$(ALLOW_STALE)),--allow-stale)

@@ -40,6 +40,19 @@ def pytest_collection_modifyitems(items):
             item.options["check"] = False
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Side by side, a process takes file after file; those that read nbval's run go with the notebook."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return NOTEBOOK.stem if file in ("tests/test_claims.py", "tests/test_structure.py") else file
+
+    return ByFile(config, log)
+
+
 def pytest_runtest_teardown(item):
     if type(item).__name__ == "IPyNbCell" and item.test_outputs is not None:
         FRESH[item.cell_num] = item.test_outputs

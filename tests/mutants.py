@@ -262,7 +262,7 @@ MUTANTS = [
     Mutant(
         "the longer training does not serve the shorter",
         NB,
-        "MILESTONES | {jobs[i][0].epochs for i in group}",
+        "MILESTONES | {e.epochs for e, _ in group}",
         "set()",
         TRAINING + "a_longer_training_serves_the_shorter_ones",
     ),

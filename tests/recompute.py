@@ -149,7 +149,9 @@ def p_value(claim: dict, record: dict, runs: dict) -> float | None:
         return float(2 * student.sf(abs(d.mean()) / (d.std(ddof=1) / len(d) ** 0.5), len(d) - 1))
     keys = claim["a"].get("runs", [])
     reference = record["noise"].get(runs[keys[0]]["dataset"], []) if keys else []
-    if not reference or claim["a"]["key"] not in QUANTITIES:
+    compared = [key for side in "ab" for key in claim[side].get("runs", [])]
+    scales = {"rescaling" in runs[key]["changes"] for key in [*compared, *reference]}
+    if not reference or claim["a"]["key"] not in QUANTITIES or len(scales) > 1:
         return None
     noise = np.std([QUANTITIES[claim["a"]["key"]](runs[key]) for key in reference], ddof=1)
     sides = 2 if "runs" in claim["b"] or claim["b"]["key"] != "number" else 1

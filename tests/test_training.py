@@ -212,10 +212,11 @@ def test_losses_by_their_formulas_and_without_the_penalty(lab, name):
     assert metrics["dev"]["loss"] == pytest.approx(metrics["dev"]["data_loss"] + penalty, rel=1e-4)
 
 
-def test_batch_size_counts_the_updates(lab):
-    for size, updates in ((8, 8), (64, 1), (48, 2)):
-        run = lab["fit"](lab["Experiment"]("x", batch_size=size, epochs=1), 0, small(lab))
-        assert int(run.state[4]) == updates, f"batch size {size} made {run.state[4]} updates of 64 images"
+def test_batch_size_counts_the_updates(lab, monkeypatch):
+    monkeypatch.setitem(lab, "STEPS", 1)
+    for size, updates in ((8, 5), (40, 1), (16, 3)):
+        run = lab["fit"](lab["Experiment"]("x", batch_size=size, epochs=1), 0, tiny_data(lab))
+        assert int(run.state[4]) == updates, f"batch size {size} made {run.state[4]} updates of 40 images"
 
 
 def test_initializers_reach_w_and_b(lab):
@@ -293,23 +294,26 @@ def test_the_seed_changes_order_and_weights_and_nothing_else(lab, monkeypatch):
 # Extensions: one line for the next lab
 
 
-def test_what_keras_can_express_goes_in(fresh, monkeypatch, two):
-    keras = fresh["keras"]
+def test_what_keras_can_express_goes_in(tiny, one):
+    keras = tiny["keras"]
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
     for change in (
-        {"optimizer": fresh["SGD"](learning_rate=schedule)},
+        {"optimizer": tiny["SGD"](learning_rate=schedule)},
         {"extra_layers": (keras.layers.Dropout(0.5),)},
         {"extra_layers": (keras.layers.Dense(20, activation="relu"),)},
     ):
-        (run,) = fresh["train"]("x", epochs=1, **change)
+        (run,) = tiny["train"]("x", epochs=1, **change)
         assert run.epochs == 1 and np.isfinite(run.history["loss"][0])
-        assert run.history["loss"][0] != two.history["loss"][0], f"{change} changes nothing"
+        assert run.history["val_loss"] != one.history["val_loss"], f"{change} changes nothing"
+    with pytest.raises(TypeError, match="kernel_regulariser"):
+        tiny["train"]("x", kernel_regulariser=None)
+
+
+def test_another_data_set_of_keras_goes_in(fresh, monkeypatch):
     arrays = fresh["stand_in"]((28, 28))
     monkeypatch.setitem(fresh, "load", lambda name: (arrays, name, True))
     (run,) = fresh["train"]("x", dataset="fashion_mnist", epochs=1)
     assert run.epochs == 1
-    with pytest.raises(TypeError, match="kernel_regulariser"):
-        fresh["train"]("x", kernel_regulariser=None)
 
 
 def test_dropout_resumes_where_it_stood(lab):
