@@ -188,6 +188,11 @@ CASES = {
         ["đậm H2O x2", "dòng", "giữa", "tóm tắt", "kỹ", "A 7"],
         ["<b>", "ẩn", "alert"],
     ),
+    "a formula in a span, a table in a div": (
+        markdown("<span>$x^2$</span> sau\n\n<div><table><tr><th>A</th><td>7</td></tr></table></div>"),
+        ["x2 sau", "A 7"],
+        ["$", "<"],
+    ),
     "HTML left open": (markdown("<div><b>mở\n\nvẫn đọc được"), ["mở", "vẫn đọc được"], ["<"]),
     "a table as HTML": (
         shown({"text/html": FRAME, "text/plain": "không dùng"}),
