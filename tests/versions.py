@@ -31,12 +31,10 @@ def run(pins: list[str], folder: Path) -> None:
     python = folder / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     settings = os.environ | {"BTH2_PROFILE": "quick", "BTH2_CACHE_DIR": ""}
     shutil.copy(NOTEBOOK, folder)
-    for module in (
-        ["pip", "install", "--quiet", *pins, *COMMON],
-        ["nbconvert", "--execute", "--to", "notebook", NOTEBOOK.name],
-    ):
-        command = [python, "-m", *module] if module[0] == "pip" else [python, "-m", *module, "--output", "run.ipynb"]
-        subprocess.run(command, cwd=folder, env=settings, check=True, timeout=LIMIT)
+    install = ["pip", "install", "--quiet", *pins, *COMMON]
+    execute = ["nbconvert", "--execute", "--to", "notebook", "--output", "run.ipynb", NOTEBOOK.name]
+    for module in (install, execute):
+        subprocess.run([python, "-m", *module], cwd=folder, env=settings, check=True, timeout=LIMIT)
 
 
 if __name__ == "__main__":
