@@ -22,7 +22,7 @@ MARKDOWN = "gfm-emoji-yaml_metadata_block"
 RICH_TEXT = {"text/markdown": MARKDOWN, "text/latex": "latex", "text/html": "html"}  # with pandoc's readers
 # Code that only puts words together is not shown: its words are.
 WRITING_KINDS = {"answer", "predictions", "abstract", "front"}
-DROPPED_KINDS = {"caption", "progress", "banner", "record"}
+DROPPED_KINDS = {"caption", "progress", "record"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # Jupyter takes formulas out before it reads Markdown, so that no line of theirs begins a list, and

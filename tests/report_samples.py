@@ -49,7 +49,7 @@ def table(number: int, caption: str, text: str, kind="table") -> NotebookNode:
 
 
 def text(kind: str, markdown_text: str) -> NotebookNode:
-    """Return an answer, an abstract, a banner or a caption."""
+    """Return an answer, an abstract or a caption."""
     return display({"text/markdown": markdown_text}, kind=kind)
 
 

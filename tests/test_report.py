@@ -440,7 +440,6 @@ def sample() -> PdfReader:
         code(
             "draw(bai1)",
             display({"text/plain": "epoch 3/30"}, kind="progress"),
-            text("banner", "dải báo"),
             text("caption", "**Hình 1.** chú thích lặp"),
             figure(1, "Đồ thị `loss` của *hai* lần chạy."),
         ),

@@ -1,12 +1,14 @@
 """Seconds an epoch: the assignment's own code against the notebook's, in turn, A B A B, in one process tree.
 
 Run by `make bench`. Each turn is a fresh process, so that both start alike. A is compile and fit with Keras's
-defaults (all threads); B is the notebook's fit() alone (one thread), C is B twice side by side, as the
-notebook runs independent experiments: its seconds are wall time for two epochs, halved. The limit is the time
-that the run's matrix products take at the speed of such a product, measured in the same minute on all threads.
-The histories must be equal to the last digit, or the benchmark fails.
+defaults (all threads); B is the notebook's fit() alone (one thread), C is B in two threads side by side, as the
+notebook runs independent experiments: its seconds are wall time for two epochs, halved. T, where torch is
+installed, is PyTorch's plain loop on all threads. The limit is the time that the run's matrix products take at the
+speed of such a product, measured in the same minute on all threads. The histories of A, B and C must be equal to
+the last digit, or the benchmark fails.
 """
 
+import importlib.util
 import json
 import os
 import platform
@@ -43,7 +45,7 @@ def set_up() -> dict:
     shell = InteractiveShell.instance()
     for source in set_up_cells(nbformat.read(NOTEBOOK, as_version=4)):
         if WAY == "A":  # Keras's default: as many threads as there are cores
-            source = source.replace('"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", ', "")
+            source = source.replace('"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(WORKERS), ', "")
         if "learnt = fit(" in source:
             continue  # the sanity checks are not part of the measurement
         shell.run_cell(source, store_history=False).raise_error()
@@ -113,6 +115,34 @@ def literal(lab: dict, e, data, epochs: int):
     return history
 
 
+def torch_loop(e, data, epochs: int) -> dict:
+    """What one would write in PyTorch: DataLoader-free batches of tensors, the same network, loss and updates."""
+    import numpy as np
+    import torch
+
+    torch.manual_seed(0)
+    pixels, scale = data.x["train"].shape[1], e.rescaling or 1
+    model = torch.nn.Sequential(
+        torch.nn.Linear(pixels, 784), torch.nn.ReLU(), torch.nn.Linear(784, 10), torch.nn.Sigmoid()
+    )
+    decay = 2 * float(e.kernel_regularizer.l2) if e.kernel_regularizer else 0  # of the gradient: the penalty's is 2λw
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=decay)
+    x = {part: torch.from_numpy(images.astype(np.float32) * scale) for part, images in data.x.items()}
+    y = {part: torch.nn.functional.one_hot(torch.from_numpy(n), 10).float() for part, n in data.labels.items()}
+    history = {"seconds": []}
+    for _ in range(epochs):
+        start = time.perf_counter()
+        for rows in torch.randperm(len(x["train"])).split(e.batch_size):
+            optimizer.zero_grad()
+            torch.nn.functional.binary_cross_entropy(model(x["train"][rows]), y["train"][rows]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            right = model(x["dev"]).argmax(1) == y["dev"].argmax(1)
+        history["seconds"].append(time.perf_counter() - start)
+    assert right.float().mean() > 0.05
+    return history
+
+
 def turn(case: str) -> None:
     """One measurement, printed as JSON; runs in a process of its own."""
     from dataclasses import replace
@@ -127,8 +157,12 @@ def turn(case: str) -> None:
     if WAY == "A":
         history = literal(lab, e, data, epochs)
         history["limit"] = limit(lab, e, data)
+    elif WAY == "T":
+        history = torch_loop(e, data, epochs)
     else:
-        history = lab["fit"](e, 0, data).history
+        pair = lab["joblib"].delayed(lab["fit"])(e, 0, data)
+        runs = lab["joblib"].Parallel(2, prefer="threads")([pair] * (2 if WAY == "C" else 1))
+        history = runs[0].history | {"again": runs[-1].history["loss"]}
     print("RESULT" + json.dumps(history), flush=True)
 
 
@@ -149,23 +183,25 @@ def main() -> int:
     print(
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} nhân CPU; giây mỗi epoch, trung vị {TURNS} lượt\n"
     )
-    print("| Bài | A: mã của đề | B: một mình | C: song song | A/B | A/C | Giới hạn | C/giới hạn |")
-    print("| :-- | --: | --: | --: | --: | --: | --: | --: |")
+    print("| Bài | A: mã của đề | B: một mình | C: song song | A/B | A/C | Giới hạn | C/giới hạn | T: PyTorch |")
+    print("| :-- | --: | --: | --: | --: | --: | --: | --: | --: |")
+    torch = importlib.util.find_spec("torch") is not None
     equal = True
     for case in CASES:
-        ways, limits = {"A": [], "B": [], "C": []}, []
+        ways, limits = {way: [] for way in "ABCT"}, []
         for _ in range(TURNS):
-            a, b = result(start("A", case)), result(start("B", case))
-            pair = [result(process) for process in [start("B", case), start("B", case)]]
-            limits.append(a.pop("limit"))
-            for history in (b, *pair):
-                equal &= all(a[key] == history[key] for key in a if key != "seconds")
-            for way, seconds in [("A", a), ("B", b)]:
-                ways[way].append(statistics.median(seconds["seconds"][1:]))
-            ways["C"].append(statistics.median(s for p in pair for s in p["seconds"][1:]) / 2)
+            found = {way: result(start(way, case)) for way in ("ABCT" if torch else "ABC")}
+            limits.append(found["A"].pop("limit"))
+            for history in (found["B"], found["C"]):
+                equal &= all(found["A"][key] == history[key] for key in found["A"] if key != "seconds")
+                equal &= history["again"] == history["loss"]
+            for way, history in found.items():
+                ways[way].append(statistics.median(history["seconds"][1:]) / (2 if way == "C" else 1))
         a, b, c = (statistics.median(ways[way]) for way in "ABC")
         bound = statistics.median(limits)
-        print(f"| {case} | {a:.2f} | {b:.2f} | {c:.2f} | {a / b:.1f} | {a / c:.1f} | {bound:.2f} | {c / bound:.1f} |")
+        t = f"{statistics.median(ways['T']):.2f}" if torch else "–"
+        ratios = f"{a / b:.1f} | {a / c:.1f} | {bound:.2f} | {c / bound:.1f}"
+        print(f"| {case} | {a:.2f} | {b:.2f} | {c:.2f} | {ratios} | {t} |")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "report", "build", "--output", str(Path(folder, "report.pdf"))]
         seconds, built = timed(lambda: subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300, check=False))
