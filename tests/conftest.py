@@ -4,6 +4,7 @@ nbval executes the notebook once, in the quick profile; what it got is kept here
 notebook run on a fresh one too.
 """
 
+import ast
 import copy
 import os
 from pathlib import Path
@@ -103,10 +104,17 @@ def set_up_cells(notebook) -> list[str]:
     raise AssertionError("the notebook has no heading '## Bài 1'")
 
 
+def later_functions(notebook) -> list[str]:
+    """Sources of the code cells after the set-up that define functions, and do nothing else."""
+    set_up = set(set_up_cells(notebook))
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.source not in set_up]
+    return [s for s in sources if all(isinstance(node, ast.FunctionDef) for node in ast.parse(s).body)]
+
+
 @pytest.fixture(scope="session")
 def lab(notebook):
-    """The names that the set-up defines, in this process: what a student has before Bài 1."""
+    """The names that the set-up and the later functions define, in this process."""
     shell = InteractiveShell.instance()
-    for source in set_up_cells(notebook):
+    for source in [*set_up_cells(notebook), *later_functions(notebook)]:
         shell.run_cell(source, store_history=False).raise_error()
     return shell.user_ns

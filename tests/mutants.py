@@ -200,8 +200,8 @@ MUTANTS = [
     Mutant(
         "EarlyStopping replayed in the wrong mode",
         NB,
-        'mode = "max" if',
-        'mode = "min" if',
+        'mode="max" if',
+        'mode="min" if',
         TRAINING + "early_stopping_is_kerass_own",
     ),
     Mutant(
@@ -269,7 +269,7 @@ MUTANTS = [
     Mutant(
         "an interrupt leaves the trainings running",
         NB,
-        "told.clear()  # ends",
+        "status.clear()  # ends",
         "pass  # ends",
         TRAINING + "an_interrupt_is_one_sentence_and_ends_the_trainings " + TRAINING + "one_failing_training_ends_the_others",
     ),

@@ -44,7 +44,7 @@ QUANTITIES = {
     "test": accuracy("test"),
     "gap": lambda run: accuracy("train")(run) - accuracy("dev")(run),
     "dev_late": lambda run: late(run).mean(),
-    "swing": lambda run: np.abs(np.diff(late(run))).mean(),
+    "swing": lambda run: np.nan if diverged(run) else np.abs(np.diff(late(run))).mean(),
     "first": lambda run: 100 * run["history"]["val_accuracy"][0],
     "top": lambda run: 100 * max(run["history"]["val_accuracy"]),
     "top_epoch": lambda run: int(np.argmax(run["history"]["val_accuracy"])) + 1,

@@ -480,7 +480,6 @@ def test_contract(sample):
         "hidden",
         "giấu",
         "epoch",
-        "dải báo",
         "lặp",
         "leave_record",
         "say()",

@@ -12,7 +12,7 @@ from conftest import NOTEBOOK, outputs_of, set_up_cells
 from IPython.utils.capture import capture_output
 
 PARTS = ["Đề bài", "Dự đoán", "Cài đặt", "Kết quả", "Trả lời"]
-LINES = {"one cell": 60, "open before Bài 1": 110, "set-up": 755, "notebook": 1355}  # of code, at most
+LINES = {"one cell": 60, "open before Bài 1": 110, "set-up": 670, "notebook": 1305}  # of code, at most
 KINDS = ("figure", "table", "front", "answer", "predictions", "abstract", "text")
 # What the assignment's Mục 4-8 name, and what shows that it was run.
 NAMES = {
@@ -122,10 +122,21 @@ def test_exercise_has_its_five_parts(notebook, number):
         assert any(outputs_of(cell, kind) for cell in cells), f"Bài {number} shows no {kind}"
 
 
-def test_definitions_stand_before_the_exercises(notebook):
-    later = "\n".join(cell.source for cell in code_cells(notebook)[len(set_up_cells(notebook)) :])
-    defined = [n.name for n in ast.walk(ast.parse(later)) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
-    assert not defined, f"defined after the set-up: {defined}"
+def test_what_two_sections_use_is_defined_before_the_exercises(notebook):
+    """A function of one section may stand there, in a cell of its own."""
+    section, where, sources = "", {}, {}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("## "):
+            section = cell.source.split("\n")[0]
+        elif cell.cell_type == "code" and cell.source not in set(set_up_cells(notebook)):
+            sources[section] = sources.get(section, "") + cell.source + "\n"
+            tree = ast.parse(cell.source)
+            defined = [n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+            where |= dict.fromkeys(defined, section)
+            assert not defined or len(defined) == len(tree.body), f"{defined} should have a cell of their own"
+    for name, home in where.items():
+        users = {section for section, source in sources.items() if re.search(rf"\b{name}\(", source)}
+        assert users == {home}, f"{name}, defined in “{home}”, is used in {users}"
 
 
 def shape(output) -> tuple | None:

@@ -495,6 +495,15 @@ def test_a_stopped_training_goes_on(tiny, cache):
     assert not list(cache.glob("*-on.npz")), "the epoch before is dropped"
 
 
+def test_a_stopped_training_serves_as_a_shorter_one(tiny, cache, one):
+    """What was left after one epoch of many is no measured training of one epoch."""
+    tiny["save"](dataclasses.replace(one, metrics={}), tiny["key_of"](one.experiment, 0), cache)
+    assert [path.name[-10:] for path in cache.iterdir()] == ["001-on.npz"]
+    (run,) = tiny["train"]("x", epochs=1)
+    assert numbers(run) == numbers(one)
+    assert run.metrics == one.metrics
+
+
 @pytest.mark.parametrize("spoil", ["cut", "foreign", "empty", "pickle", "no history", "another run's"])
 def test_a_bad_cache_file_is_said_and_trained_again(tiny, cache, one, capsys, spoil):
     assert tiny["save"](one, tiny["key_of"](one.experiment, 0), cache)
@@ -583,6 +592,7 @@ def test_an_interrupt_is_one_sentence_and_ends_the_trainings(tiny, monkeypatch):
         seen.append(run.epochs)
         if len(seen) == 5:
             _thread.interrupt_main()
+            time.sleep(0.3)  # the main thread has seen it before this epoch is over
         return save(run, *rest)
 
     monkeypatch.setitem(tiny, "WORKERS", 2)
