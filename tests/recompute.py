@@ -263,6 +263,22 @@ def wrong_tables(notebook, record: dict) -> list[str]:
     return wrong
 
 
+def wrong_predictions(notebook, record: dict) -> list[str]:
+    """Rows of the tables of predictions that are not the recorded ones: the text, the number, the mark."""
+    tables = [o for cell in notebook.cells for o in outputs_of(cell, "predictions")]
+    rows, wrong = [row for table in tables for row in rows_of(table)[2:]], []
+    if len(rows) != len(record["predictions"]):
+        wrong.append(f"{len(rows)} rows for {len(record['predictions'])} predictions")
+    for (text, measured, result), told in zip(rows, record["predictions"], strict=False):
+        value = series(told["claims"][0]["a"]["values"]).mean()
+        if not any(says(number, value) for number in re.findall(rf"{NUMBER}|–", measured)):
+            wrong.append(f"{told['text']}: {measured} was shown, the runs give {value}")
+        mark = "một lần chạy" if told["mark"] == "–" else told["mark"]
+        if text != told["text"] or not result.startswith(mark):
+            wrong.append(f"{text} is shown as {result}, recorded is {told['text']}: {told['mark']}")
+    return wrong
+
+
 def wrong_figures(notebook, record: dict) -> list[str]:
     """Figures without both forms, empty ones, and captions under another figure."""
     wrong = []
@@ -310,5 +326,6 @@ def problems(notebook) -> list[str]:
         *wrong_claims(record),
         *wrong_texts(notebook, record),
         *wrong_tables(notebook, record),
+        *wrong_predictions(notebook, record),
         *wrong_figures(notebook, record),
     ]

@@ -244,7 +244,7 @@ def test_swapped_runs_turn_the_sentence(lab):
 def test_a_sentence_that_falls_leaves_the_facts_and_what_it_cited(lab):
     a, b = runs_like(lab, 95.0, 95.2, 95.1), runs_like(lab, 95.1, 95.0, 95.2)
     (text,) = lab["told"](f"Hơn hẳn (Bảng 4). {lab['test'](a) < lab['test'](b):?}", "")
-    assert text == "Accuracy test: 95,10 so với 95,10\u00a0% (Bảng 4)."
+    assert text == "Accuracy test: 95,10 so với 95,10\u00a0% (x và x) (Bảng 4)."
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=5), st.floats(0, 100))
@@ -263,7 +263,9 @@ def forged_output(notebook, kind: str, which: int):
     return forged, [o for cell in forged.cells for o in outputs_of(cell, kind)][which]
 
 
-@pytest.mark.parametrize(("kind", "which"), [("answer", 1), ("table", 4), ("front", 0), ("abstract", 0)])
+@pytest.mark.parametrize(
+    ("kind", "which"), [("answer", 1), ("table", 4), ("front", 0), ("abstract", 0), ("predictions", 0)]
+)
 def test_a_changed_number_is_found(notebook, kind, which):
     forged, output = forged_output(notebook, kind, which)
     numbers = re.findall(r"\d+,\d+", output.data["text/markdown"])
