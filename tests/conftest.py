@@ -30,9 +30,6 @@ def has_real_data() -> bool:
     )
 
 
-FRESH: dict[int, list] = {}  # outputs of nbval's run, by the number of the code cell
-
-
 def pytest_collection_modifyitems(items):
     """nbval's cells come first: other tests read what they gave. Its own comparison is of no use in another profile."""
     items.sort(key=lambda item: type(item).__name__ != "IPyNbCell")
@@ -43,31 +40,27 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Side by side, a process takes file after file; those that read nbval's run go with the notebook."""
+    """Side by side, a process takes file after file; tests that read nbval's run go with the notebook."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::")[0]
-            return NOTEBOOK.stem if file in ("tests/test_claims.py", "tests/test_structure.py") else file
+            return NOTEBOOK.name if "quick_run" in nodeid or "[quick]" in nodeid else nodeid.split("::")[0]
 
     return ByFile(config, log)
 
 
-def pytest_runtest_teardown(item):
-    if type(item).__name__ == "IPyNbCell" and item.test_outputs is not None:
-        FRESH[item.cell_num] = item.test_outputs
-
-
 @pytest.fixture(scope="session")
-def quick(notebook) -> nbformat.NotebookNode:
+def quick(notebook, request) -> nbformat.NotebookNode:
     """The notebook as nbval has just executed it in the quick profile."""
-    if not FRESH:
+    ran = [item.test_outputs for item in request.session.items if type(item).__name__ == "IPyNbCell"]
+    if not ran:
         pytest.skip("the notebook was not executed: pytest --nbval")
-    fresh, cells = copy.deepcopy(notebook), [cell for cell in notebook.cells if cell.cell_type == "code"]
-    for number, cell in enumerate(cell for cell in fresh.cells if cell.cell_type == "code"):
-        cell.outputs, cell.execution_count = nbformat.from_dict(FRESH.get(number, [])), number + 1
-    assert len(FRESH) == len(cells), f"nbval ran {len(FRESH)} of {len(cells)} cells"
+    fresh = copy.deepcopy(notebook)
+    cells = [cell for cell in fresh.cells if cell.cell_type == "code"]
+    assert None not in ran and len(ran) == len(cells), f"nbval did not run all of {len(cells)} cells in this process"
+    for number, (cell, outputs) in enumerate(zip(cells, ran, strict=True), start=1):
+        cell.outputs, cell.execution_count = nbformat.from_dict(outputs), number
     return fresh
 
 
