@@ -179,6 +179,7 @@ def test_quantities_are_those_of_the_recomputation(lab, record, monkeypatch):
             )
 
 
+@pytest.mark.usefixtures("_lab")
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 @settings(max_examples=50, deadline=None)
 def test_holm(ps):
@@ -195,11 +196,12 @@ def test_holm(ps):
 LAB: dict = {}
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(scope="module")
 def _lab(lab):
     LAB.update(lab)
 
 
+@pytest.mark.usefixtures("_lab")
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=5), st.lists(st.floats(0, 100), min_size=1, max_size=5))
 @settings(max_examples=100, deadline=None)
 def test_no_sentence_stands_whose_claims_do_not_hold(a, b):
@@ -214,6 +216,7 @@ def test_no_sentence_stands_whose_claims_do_not_hold(a, b):
         assert ttest_rel(a[:count], b[:count]).pvalue < 0.05
 
 
+@pytest.mark.usefixtures("_lab")
 @given(st.floats(-1e9, 1e9), st.integers(0, 6))
 @settings(max_examples=200, deadline=None)
 def test_vietnamese_numbers_round_trip(value, digits):
@@ -247,6 +250,7 @@ def test_a_sentence_that_falls_leaves_the_facts_and_what_it_cited(lab):
     assert text == "Accuracy test: 95,10 so với 95,10\u00a0% (x và x) (Bảng 4)."
 
 
+@pytest.mark.usefixtures("_lab")
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=5), st.floats(0, 100))
 @settings(max_examples=50, deadline=None)
 def test_a_negated_claim_holds_where_the_claim_does_not(values, bound):
