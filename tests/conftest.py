@@ -1,7 +1,6 @@
 """Settings of every test: the quick profile, no cache, and one place to read the notebook.
 
-nbval executes the notebook once, in the quick profile; what it got is kept here, so that the checks of the saved
-notebook run on a fresh one too.
+nbval executes the notebook once, in the quick profile; the checks of the saved notebook run on what it got, too.
 """
 
 import ast

@@ -111,8 +111,8 @@ MUTANTS = [
     Mutant(
         "weights ignore the seed",
         NB,
-        "set_random_seed(seed)",
-        "set_random_seed(0)",
+        "random.Random(seed)",
+        "random.Random(0)",
         TRAINING + "the_seed_changes_order_and_weights_and_nothing_else",
     ),
     Mutant(
@@ -153,12 +153,12 @@ MUTANTS = [
     Mutant(
         "kernel_initializer ignored",
         NB,
-        "kernel_initializer=fresh(e.kernel_initializer),",
+        "kernel_initializer=fresh(e.kernel_initializer, draw),",
         "",
         TRAINING + "initializers_reach_w_and_b",
     ),
     Mutant(
-        "bias_initializer ignored", NB, "bias_initializer=fresh(e.bias_initializer),", "", TRAINING + "initializers_reach_w_and_b"
+        "bias_initializer ignored", NB, "bias_initializer=fresh(e.bias_initializer, draw),", "", TRAINING + "initializers_reach_w_and_b"
     ),
     Mutant(
         "activation ignored",
@@ -177,8 +177,8 @@ MUTANTS = [
     Mutant(
         "momentum ignored",
         NB,
-        "value.from_config(value.get_config() | changes)",
-        'value.from_config({k: v for k, v in value.get_config().items() if k != "momentum"} | changes)',
+        "value.from_config(config | seed)",
+        'value.from_config({k: v for k, v in (config | seed).items() if k != "momentum"})',
         TRAINING + "optimizers_by_their_formulas",
     ),
     Mutant(
@@ -274,11 +274,11 @@ MUTANTS = [
         TRAINING + "an_interrupt_is_one_sentence_and_ends_the_trainings " + TRAINING + "one_failing_training_ends_the_others",
     ),
     Mutant(
-        "initial weights drawn in several threads at once",
+        "initial weights drawn from the state that all threads share",
         NB,
-        "with tqdm.get_lock():",
-        "with contextlib.nullcontext():",
-        TRAINING + "no_two_models_are_built_at_once",
+        "draw = random.Random(seed)",
+        "draw = keras.utils.set_random_seed(seed)",
+        TRAINING + "initial_weights_and_dropout_depend_on_the_seed_alone",
     ),
     Mutant("the GPU is used", NB, '"CUDA_VISIBLE_DEVICES": "-1"', '"CUDA_VISIBLE": "-1"', TRAINING + "no_gpu_is_used"),
     # Claims, numbers, figures

@@ -918,8 +918,8 @@ def filled(reader: PdfReader) -> list[float]:
 
 def test_no_page_of_the_committed_pdf_is_left_open(committed):
     _, pdf, _ = committed
-    *fills, _ = filled(pdf)  # a figure stands where the notebook shows it, so the page before it may end early
-    assert min(fills) >= 0.8, "filled: " + ", ".join(f"p. {i} {fill:.0%}" for i, fill in enumerate(fills, 1))
+    *fills, _ = filled(pdf)
+    assert min(fills) >= 0.85, "filled: " + ", ".join(f"p. {i} {fill:.0%}" for i, fill in enumerate(fills, 1))
 
 
 def test_a_page_left_open_is_seen():

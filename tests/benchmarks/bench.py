@@ -21,6 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 os.environ.update(BTH2_PROFILE="full", BTH2_CACHE_DIR="", TF_CPP_MIN_LOG_LEVEL="3")
+ONE_THREAD = '"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(WORKERS), '  # in the notebook's set-up
 TURNS = int(os.environ.get("TURNS", "2"))
 # name: fields of the experiment, images of the train set (None: all), epochs
 CASES = {
@@ -43,9 +44,11 @@ def set_up() -> dict:
 
     os.environ["BTH2_PROFILE"] = "full"
     shell = InteractiveShell.instance()
-    for source in set_up_cells(nbformat.read(NOTEBOOK, as_version=4)):
+    sources = set_up_cells(nbformat.read(NOTEBOOK, as_version=4))
+    assert ONE_THREAD in "".join(sources), "the notebook sets its threads otherwise: A would be measured with one"
+    for source in sources:
         if WAY == "A":  # Keras's default: as many threads as there are cores
-            source = source.replace('"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(WORKERS), ', "")
+            source = source.replace(ONE_THREAD, "")
         if "learnt = fit(" in source:
             continue  # the sanity checks are not part of the measurement
         shell.run_cell(source, store_history=False).raise_error()
@@ -116,7 +119,7 @@ def literal(lab: dict, e, data, epochs: int):
 
 
 def torch_loop(e, data, epochs: int) -> dict:
-    """What one would write in PyTorch: DataLoader-free batches of tensors, the same network, loss and updates."""
+    """What one would write in PyTorch: the same network, loss and updates, on batches of tensors."""
     import numpy as np
     import torch
 
@@ -137,9 +140,8 @@ def torch_loop(e, data, epochs: int) -> dict:
             torch.nn.functional.binary_cross_entropy(model(x["train"][rows]), y["train"][rows]).backward()
             optimizer.step()
         with torch.no_grad():
-            right = model(x["dev"]).argmax(1) == y["dev"].argmax(1)
+            torch.nn.functional.binary_cross_entropy(model(x["dev"]), y["dev"])
         history["seconds"].append(time.perf_counter() - start)
-    assert right.float().mean() > 0.05
     return history
 
 
