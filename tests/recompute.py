@@ -47,7 +47,6 @@ QUANTITIES = {
     "swing": lambda run: np.nan if diverged(run) else np.abs(np.diff(late(run))).mean(),
     "first": lambda run: 100 * run["history"]["val_accuracy"][0],
     "top": lambda run: 100 * max(run["history"]["val_accuracy"]),
-    "top_epoch": lambda run: int(np.argmax(run["history"]["val_accuracy"])) + 1,
     "train_loss": data_loss("train"),
     "dev_loss": data_loss("dev"),
     "loss_gap": lambda run: data_loss("dev")(run) - data_loss("train")(run),
@@ -90,10 +89,7 @@ def runs_of(record: dict) -> dict[str, dict]:
     for key, run in record["runs"].items():
         history = record["histories"][key.split("-")[0]]
         history = {name: values[: run["epochs"]] for name, values in history.items()}
-        found[key] = run | {
-            "history": history,
-            "late": max(2, min(10 if record["profile"] == "full" else 2, run["epochs"] // 2)),
-        }
+        found[key] = run | {"history": history, "late": 10 if record["profile"] == "full" else 2}
     return found
 
 
