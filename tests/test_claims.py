@@ -19,8 +19,9 @@ from verify import differences
 def written(notebook) -> list[str]:
     """The lines of the answers and captions as the code has them: ⟨…⟩ for what is filled in, the guards left out."""
     texts, lines = [], []
-    for cell in notebook.cells[len(set_up_cells(notebook)) :]:
-        for node in ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ():
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    for source in [source for source in sources if source not in set_up_cells(notebook)]:
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "").startswith(("answer", "draw_", "figure")):
                 texts += node.args
             elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "caption":
@@ -105,7 +106,7 @@ def runs_like(lab, *values, dataset="mnist"):
 
 
 def one_run(lab, run: dict, name="x"):
-    e = lab["Experiment"](name, dataset=run["dataset"])
+    e = lab["Experiment"](name, dataset=run["dataset"], rescaling=run["changes"].get("rescaling"))
     return lab["Runs"]([lab["Run"](e, run["seed"], run["history"], run["metrics"], [])])
 
 
