@@ -227,7 +227,7 @@ def wrong_texts(notebook, record: dict) -> list[str]:
     expected, first = [], {}
     for section in sections:
         prose = [text for s, text in zip(record["sentences"], told, strict=True) if s["section"] == section and text]
-        expected.append(" ".join([f"**{prose[0]}**", *prose[1:]]))
+        expected.append(f"**{prose[0]}**\n\n{' '.join(prose[1:])}".strip())
         first[section] = prose[0]
     wrong += [
         f"an answer is not what its sentences say: {a}\nbut: {b}"
