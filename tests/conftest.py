@@ -96,17 +96,22 @@ def set_up_cells(notebook) -> list[str]:
     raise AssertionError("the notebook has no heading '## Bài 1'")
 
 
-def later_functions(notebook) -> list[str]:
-    """Sources of the code cells after the set-up that define functions, and do nothing else."""
+def later_definitions(notebook) -> list[str]:
+    """The functions and quantities that the cells after the set-up define, each in the section that uses it."""
+
+    def defines(node) -> bool:
+        called = getattr(getattr(node, "value", None), "func", None)
+        return isinstance(node, ast.FunctionDef) or getattr(called, "id", "") == "Quantity"
+
     set_up = set(set_up_cells(notebook))
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.source not in set_up]
-    return [s for s in sources if all(isinstance(node, ast.FunctionDef) for node in ast.parse(s).body)]
+    return [ast.unparse(node) for source in sources for node in ast.parse(source).body if defines(node)]
 
 
 @pytest.fixture(scope="session")
 def lab(notebook):
-    """The names that the set-up and the later functions define, in this process."""
+    """The names that the set-up and the later definitions give, in this process."""
     shell = InteractiveShell.instance()
-    for source in [*set_up_cells(notebook), *later_functions(notebook)]:
+    for source in [*set_up_cells(notebook), *later_definitions(notebook)]:
         shell.run_cell(source, store_history=False).raise_error()
     return shell.user_ns

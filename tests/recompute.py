@@ -52,6 +52,7 @@ QUANTITIES = {
     "loss_gap": lambda run: data_loss("dev")(run) - data_loss("train")(run),
     "total_loss": lambda run: run["metrics"]["train"]["loss"],
     "bottom": lambda run: np.argmin(series(run["history"]["val_data_loss"])) + 1,
+    "lowest": lambda run: np.min(series(run["history"]["val_data_loss"])),
     "rise": lambda run: 100 * (data_loss("dev")(run) / min(series(run["history"]["val_data_loss"])) - 1),
     "norm": lambda run: run["history"]["norm_1"][-1],
     "near_zero": lambda run: np.nan if diverged(run) else 100 * run["metrics"]["hidden"]["near_zero"],
@@ -96,14 +97,14 @@ def runs_of(record: dict) -> dict[str, dict]:
 def values_of(source: dict, runs: dict) -> np.ndarray | None:
     """The values of a measured quantity, seed by seed; None for numbers that are not of runs."""
     absolute = source["key"].startswith("|")
-    first, operator, second = re.fullmatch(r"(\w+)([-/]?)(\w*)", source["key"].strip("|")).groups()
+    first, operator, second = re.fullmatch(r"(\w+)(-?)(\w*)", source["key"].strip("|")).groups()
     if first not in QUANTITIES or "runs" not in source or first == "seconds":  # seconds of what a longer run repeated
         return None
     values = series([QUANTITIES[first](runs[key]) for key in source["runs"]])
     if operator and "against" in source:
         others = series([QUANTITIES[second](runs[key]) for key in source["against"]])
         count = min(len(values), len(others))
-        values = values[:count] - others[:count] if operator == "-" else values[:count] / others[:count]
+        values = values[:count] - others[:count]
     return abs(values) if absolute else values
 
 

@@ -18,10 +18,9 @@ from verify import differences
 
 def written(notebook) -> list[str]:
     """The lines of the answers and captions as the code has them: ⟨…⟩ for what is filled in, the guards left out."""
-    texts, lines = [], []
-    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    for source in [source for source in sources if source not in set_up_cells(notebook)]:
-        for node in ast.walk(ast.parse(source)):
+    texts, lines, set_up = [], [], set(set_up_cells(notebook))
+    for cell in [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source not in set_up]:
+        for node in ast.walk(ast.parse(cell.source)):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "").startswith(("answer", "draw_", "figure")):
                 texts += node.args
             elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "caption":
@@ -136,12 +135,11 @@ def test_no_verdict_between_equal_configurations(lab, record, monkeypatch):
     reference = [runs[key] for key in record["noise"]["cifar10"]]
     noise = lab["Runs"]([one_run(lab, run)[0] for run in reference])
     monkeypatch.setitem(lab, "NOISE", {"cifar10": noise})
-    checked = 0
+    checked, compared = 0, [quantities(lab)[key] for key in ("test", "dev", "gap", "train")]
     for keys in groups.values():
         for a in keys:
             for b in keys:
-                for key in ("test", "dev", "gap", "train") if a != b else ():
-                    quantity = quantities(lab)[key]
+                for quantity in compared if a != b else ():
                     claim = quantity(one_run(lab, runs[a])) > quantity(one_run(lab, runs[b]))
                     assert claim.mark(claim.p) in "≈–", (
                         f"{runs[a]['name']}, seeds {runs[a]['seed']} and {runs[b]['seed']}"
