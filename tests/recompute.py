@@ -14,7 +14,7 @@ from conftest import find_record, outputs_of
 from scipy.stats import t as student
 
 NUMBER = r"−?\d[\d\u202f]*(?:,\d+)?"  # as vn() writes it
-SHOWN = ("figure", "table", "front")
+SETTINGS = {"0,0001", "0,001", "0,003", "0,005", "0,01", "0,05", "0,1", "0,3", "0,5", "0,9"}  # that a sentence may name
 
 
 def series(values) -> np.ndarray:
@@ -144,7 +144,7 @@ def p_value(claim: dict, record: dict, runs: dict) -> float | None:
         return None
     if len(d) > 1:
         if np.ptp(d) == 0:
-            return float(d[0] == 0)
+            return 1.0  # no noise was measured
         return float(2 * student.sf(abs(d.mean()) / (d.std(ddof=1) / len(d) ** 0.5), len(d) - 1))
     keys = claim["a"].get("runs", [])
     reference = record["noise"].get(runs[keys[0]]["dataset"], []) if keys else []
@@ -241,6 +241,10 @@ def wrong_texts(notebook, record: dict) -> list[str]:
     points = "\n".join(f"- **Bài {k}.** {first.get(f'Bài {k}')}" for k in range(1, 8))
     if abstract != [points]:
         wrong.append("the abstract is not the first sentences of the seven answers")
+    numbers = {printed.split(" ")[0] for printed in record["printed"]} | SETTINGS
+    for text in [s["text"] for s in record["sentences"] if s["stands"]]:
+        foreign = set(re.findall(r"−?\d[\d\u202f]*,\d+", text)) - numbers
+        wrong += [f"{number} was never measured: {text}" for number in foreign]
     for printed, source in record["printed"].items():
         text, values = printed.split(" ")[0], values_of(source, runs)
         if values is not None and not says(text, float(values.mean())):
@@ -285,7 +289,7 @@ def wrong_predictions(notebook, record: dict) -> list[str]:
         value = series(told["claims"][0]["a"]["values"]).mean()
         if not any(says(number, value) for number in re.findall(rf"{NUMBER}|–", measured)):
             wrong.append(f"{told['text']}: {measured} was shown, the runs give {value}")
-        mark = "một lần chạy" if told["mark"] == "–" else told["mark"]
+        mark = "một\u00a0lần\u00a0chạy" if told["mark"] == "–" else told["mark"]
         if text != told["text"] or not result.startswith(mark):
             wrong.append(f"{text} is shown as {result}, recorded is {told['text']}: {told['mark']}")
     return wrong
