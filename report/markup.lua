@@ -105,7 +105,7 @@ end
 
 -- Zero-width spaces, where a long name may be broken.
 local function breakable(text)
-  return (text:gsub('([_/=(,.])(%a)', '%1\u{200b}%2'):gsub('(%l)(%u)', '%1\u{200b}%2'):gsub('[%w%p]+', function(word)
+  return (text:gsub('([_/=,.])(%a)', '%1\u{200b}%2'):gsub('(%l)(%u)', '%1\u{200b}%2'):gsub('[%w%p]+', function(word)
     return #word > 24 and word:gsub(('.'):rep(12), '%0\u{200b}') or word
   end))
 end
