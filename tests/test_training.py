@@ -5,6 +5,7 @@ import dataclasses
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -577,8 +578,12 @@ def test_an_interrupt_is_one_sentence_and_ends_the_trainings(tiny, monkeypatch):
 
     monkeypatch.setitem(tiny, "WORKERS", 2)
     monkeypatch.setitem(tiny, "save", interrupting)
-    with pytest.raises(tiny["UserError"], match="Đã dừng") as caught:
-        tiny["train"]("x", seeds=2, epochs=10_000)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # `make test &` starts with SIGINT ignored
+    try:
+        with pytest.raises(tiny["UserError"], match="Đã dừng") as caught:
+            tiny["train"]("x", seeds=2, epochs=1000)
+    finally:
+        signal.signal(signal.SIGINT, handler)
     assert len(caught.value._render_traceback_()) == 1
     told = len(seen)
     time.sleep(1)
