@@ -125,36 +125,34 @@ def quantities(lab) -> dict:
     return {value.key: value for value in lab.values() if isinstance(value, lab["Quantity"])}
 
 
+def configurations(record: dict) -> list[list[dict]]:
+    """The runs of the record, those that differ by the seed alone together."""
+    groups = {}
+    for run in recompute.runs_of(record).values():
+        groups.setdefault((run["name"], run["epochs"]), []).append(run)
+    return list(groups.values())
+
+
 def test_no_verdict_between_equal_configurations(lab, record, monkeypatch):
     """Any two seeds of one configuration: no ✓ and no ✗ between them, on any quantity of accuracy or loss."""
-    from recompute import runs_of
-
-    runs, groups = runs_of(record), {}
-    for key, run in runs.items():
-        groups.setdefault((run["name"], run["epochs"]), []).append(key)
+    runs = recompute.runs_of(record)
     reference = [runs[key] for key in record["noise"]["cifar10"]]
     noise = lab["Runs"]([one_run(lab, run)[0] for run in reference])
     monkeypatch.setitem(lab, "NOISE", {"cifar10": noise})
     checked, compared = 0, [quantities(lab)[key] for key in ("test", "dev", "gap", "train")]
-    for keys in groups.values():
-        for a in keys:
-            for b in keys:
-                for quantity in compared if a != b else ():
-                    claim = quantity(one_run(lab, runs[a])) > quantity(one_run(lab, runs[b]))
-                    assert claim.mark(claim.p) in "≈–", (
-                        f"{runs[a]['name']}, seeds {runs[a]['seed']} and {runs[b]['seed']}"
-                    )
-                    checked += 1
+    for group in configurations(record):
+        for a, b in itertools.permutations(group, 2):
+            for quantity in compared:
+                claim = quantity(one_run(lab, a)) > quantity(one_run(lab, b))
+                assert claim.mark(claim.p) in "≈–", f"{a['name']}, seeds {a['seed']} and {b['seed']}"
+                checked += 1
     assert checked > 50
 
 
 def test_two_seeds_against_two_others_differ_no_more_often_than_the_test_allows(record):
     """All ways to take two and two of the seeds of one configuration: at the 5 % level, about 5 % may differ."""
-    groups = {}
-    for run in recompute.runs_of(record).values():
-        groups.setdefault((run["name"], run["epochs"]), []).append(run)
     ps = []
-    for runs in [runs for runs in groups.values() if len(runs) > 3]:
+    for runs in [runs for runs in configurations(record) if len(runs) > 3]:
         for key in ("test", "dev", "gap", "train", "dev_loss"):
             values = [recompute.QUANTITIES[key](run) for run in runs]
             pairs = [(values[a] - values[b], values[c] - values[d]) for a, b, c, d in itertools.permutations(range(len(runs)), 4)]  # fmt: skip
@@ -295,17 +293,16 @@ def experiments(notebook) -> dict[str, str]:
 
 
 def headline(notebook, section: str) -> ast.Expression:
-    """The f-string of the first line of an answer, its guards with it."""
-    for node in [n for cell in notebook.cells if cell.cell_type == "code" for n in ast.walk(ast.parse(cell.source))]:
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "answer" and node.args[0].value == section:
-            parts = [ast.Constant("")]
-            for part in node.args[1].values:
-                text = part.value.lstrip() if isinstance(part, ast.Constant) else ""
-                line, end, _ = (part.value if parts[1:] else text).partition("\n") if text else ("", "", "")
-                parts.append(ast.Constant(line) if isinstance(part, ast.Constant) else part)
-                if end:
-                    break
-            return ast.fix_missing_locations(ast.Expression(ast.JoinedStr(parts)))
+    """The first line of an answer as an f-string, its guards with it."""
+    for cell in [cell for cell in notebook.cells if cell.cell_type == "code"]:
+        for node in ast.walk(ast.parse(cell.source)):
+            if (
+                isinstance(node, ast.Call)
+                and getattr(node.func, "id", "") == "answer"
+                and node.args[0].value == section
+            ):
+                _, line, *_ = ast.get_source_segment(cell.source, node.args[1]).split("\n")
+                return ast.parse(f'f"""{line.strip()}"""', mode="eval")
     raise AssertionError(f"no answer to {section}")
 
 
