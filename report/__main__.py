@@ -1,13 +1,16 @@
-"""The report's commands: ``python -m report build | submit | run``, from the repository's root."""
+"""The report's commands: ``python -m report build | submit | run | html``, from the repository's root."""
 
 import argparse
+import codecs
 import sys
+import unicodedata
 from pathlib import Path
 
 # jsonschema would build the grammar of URIs at its import, which takes longer than setting the
 # whole PDF; no notebook needs it, and jsonschema can do without.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
+from .exporter import HIDDEN
 from .files import read_notebook, render, write_together
 from .freshness import ReportError
 from .run import run
@@ -23,10 +26,30 @@ def build(path: Path, output: Path | None, allow_stale: bool) -> list[Path]:
     return [output]
 
 
+def html(path: Path, output: Path | None) -> list[Path]:
+    """Write the notebook as a web page without the code of set-up and answers."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    tags = {f"{trait}": names for trait, names in HIDDEN.items()} | {"enabled": True}
+    page, _ = HTMLExporter(config=Config({"TagRemovePreprocessor": tags})).from_notebook_node(
+        read_notebook(path), {"metadata": {"name": path.stem, "path": str(path.parent)}}
+    )
+    output = output or Path("report", "build", path.stem + ".html")
+    write_together({output: page.encode()})
+    return [output]
+
+
+def without_accents(error: UnicodeError) -> tuple[str, int]:
+    """Say in plain letters what a console, as of Windows, has no letters for."""
+    text = unicodedata.normalize("NFD", error.object[error.start : error.end].replace("đ", "d").replace("Đ", "D"))
+    return "".join(c if c.isascii() else "?" for c in text if not unicodedata.combining(c)), error.end
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line: ``do`` is the function, the rest are its arguments."""
     top = argparse.ArgumentParser(prog="python -m report", description=__doc__)
-    commands = top.add_subparsers(required=True, metavar="build | submit | run")
+    commands = top.add_subparsers(required=True, metavar="build | submit | run | html")
 
     command = commands.add_parser("build", help="notebook đã lưu → PDF")
     command.add_argument("path", metavar="notebook", nargs="?", type=Path, default=NOTEBOOK)
@@ -46,12 +69,22 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--output-dir", type=Path, default=Path("report", "build"))
     command.add_argument("--nb", dest="path", metavar="NOTEBOOK", type=Path, default=NOTEBOOK)
     command.add_argument("--cwd", type=Path, default=Path(), help="thư mục làm việc của kernel")
+    command.add_argument("--seeds", type=int, help="số seed của mỗi thí nghiệm; mặc định: như notebook")
     command.set_defaults(do=run)
+
+    command = commands.add_parser("html", help="notebook đã lưu → trang web, không có mã thiết lập và trả lời")
+    command.add_argument("path", metavar="notebook", nargs="?", type=Path, default=NOTEBOOK)
+    command.add_argument("--output", type=Path, help="mặc định: report/build/<tên notebook>.html")
+    command.set_defaults(do=html)
     return top
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0, 1 after an error of the user's, or 130 after Ctrl-C."""
+    codecs.register_error("without_accents", without_accents)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="without_accents")
     args = vars(parser().parse_args(argv))
     try:
         for path in args.pop("do")(**args):

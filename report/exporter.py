@@ -2,29 +2,35 @@
 
     jupyter nbconvert --to report.exporter.TypstPDFExporter notebook.ipynb
 
-run from the repository's root. Only the fonts inside the ``typst`` wheel are used, and a date from
-the notebook's own record, so the same notebook gives the same bytes everywhere.
+run from the repository's root. Only the fonts of the ``typst`` and ``fontpkg`` wheels are used, and a date
+from the notebook's own record, so the same notebook gives the same bytes everywhere.
 """
 
 import json
 import re
 import tempfile
-import unicodedata
 from hashlib import sha256
 from pathlib import Path
 
+import fontpkg_jetbrains_mono
 import typst
 from nbconvert.exporters import TemplateExporter
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from nbconvert.writers import FilesWriter
 from traitlets import List, Unicode, default
 from traitlets.config import Config
 
 from .freshness import FreshnessPreprocessor, ReportError
-from .markup import TypstPreprocessor, quote, raw
+from .markup import TypstPreprocessor, quote, spoken
 
 STANDARDS = ["ua-1", "a-2a"]
+FONTS = typst.Fonts(include_system_fonts=False, font_paths=[fontpkg_jetbrains_mono.ROOT / "files"])
 MISSING_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
+# The tags by which people hide cells, of this project and of Jupyter Book.
+HIDDEN = {
+    "remove_cell_tags": {"hide", "remove-cell", "hide-cell"},
+    "remove_input_tags": {"setup", "settings", "record", "hide-input", "remove-input"},
+    "remove_all_outputs_tags": {"remove-output", "hide-output"},
+}
 
 
 def notebook_hash(nb) -> str:
@@ -32,12 +38,9 @@ def notebook_hash(nb) -> str:
     return sha256(json.dumps(nb, sort_keys=True).encode()).hexdigest()
 
 
-def spoken(char: str) -> str:
-    """Return what stands for a character that no font has: its Unicode name in brackets."""
-    if unicodedata.category(char) in ("Cf", "Mn"):
-        return ""  # joiners and variation selectors, which were never seen
-    name = unicodedata.name(char, "").lower()
-    return f"[{name}]" if name and not name.startswith("cjk") else f"[U+{ord(char):04X}]"
+def natural(key: str) -> list:
+    """Return what sorts keys by their numbers."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]
 
 
 class TypstExporter(TemplateExporter):
@@ -63,7 +66,6 @@ class TypstExporter(TemplateExporter):
         return [
             "nbconvert.preprocessors.ExecutePreprocessor",
             FreshnessPreprocessor(parent=self),
-            CoalesceStreamsPreprocessor(parent=self, enabled=True),
             "nbconvert.preprocessors.ClearOutputPreprocessor",
             "nbconvert.preprocessors.TagRemovePreprocessor",
             "nbconvert.preprocessors.RegexRemovePreprocessor",
@@ -74,8 +76,8 @@ class TypstExporter(TemplateExporter):
     @property
     def default_config(self):
         c = Config()
-        c.TagRemovePreprocessor.remove_cell_tags = {"hide"}
-        c.TagRemovePreprocessor.remove_input_tags = {"setup", "settings", "record", "hide-input"}
+        for trait, tags in HIDDEN.items():
+            setattr(c.TagRemovePreprocessor, trait, tags | {tag.replace("-", "_") for tag in tags})
         c.HighlightMagicsPreprocessor.enabled = True
         c.merge(super().default_config)
         return c
@@ -83,7 +85,6 @@ class TypstExporter(TemplateExporter):
     def default_filters(self):
         yield from super().default_filters()
         yield "typst_string", quote
-        yield "typst_raw", raw
         yield "vietnamese_date", lambda iso: "/".join(reversed(iso.split("-")))
 
     def from_notebook_node(self, nb, resources=None, **kw):
@@ -101,35 +102,68 @@ class TypstPDFExporter(TypstExporter):
     output_mimetype = "application/pdf"
 
     def from_notebook_node(self, nb, resources=None, **kw):
-        """Return the bytes of the PDF and the resources."""
-        self.markup.rejected = set()
-        for suspects in ("pictures", "fragments", None):
+        """Return the bytes of the PDF and the resources; their ``notes`` say what stands there otherwise."""
+        self.markup.rejected, notes = set(), []
+        for suspects in ("pictures", "formulas", "fragments", None):
             text, done = super().from_notebook_node(nb, resources, **kw)
             try:
                 pdf = self._compile(text, done, STANDARDS)
                 break
             except typst.TypstError as error:
                 if suspects is None:
-                    raise ReportError(f"Typst không dựng được PDF: {error}.") from error
+                    pdf = self._without_standards(nb, text, done, error)
+                    notes.append(f"PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.")
+                    break
                 # Something is beyond Typst: find it, and show its alt text or source instead.
-                self.markup.rejected |= self._find_rejected(text, done, suspects)
-        done["output_extension"] = ".pdf"
+                rejected = self._find_rejected(text, done, suspects)
+                self.markup.rejected |= rejected
+                notes += [self._note(nb, key, suspects) for key in sorted(rejected, key=natural)]
+        for note in notes:
+            self.log.warning(note)
+        done |= {"output_extension": ".pdf", "notes": notes}
         done.pop("outputs")  # they are inside the PDF
         return pdf, done
 
+    def _note(self, nb, key: str, suspects: str) -> str:
+        """Say in which cell something was replaced: its number and its first words."""
+        cell = nb.cells[int(re.match(r"\d+", key)[0]) - 1]
+        first = " ".join(cell.source.split())[:50]
+        what, instead = {
+            "pictures": ("một hình", "chú thích của hình"),
+            "formulas": (f"công thức {key.partition(' ')[2]}", "mã LaTeX"),
+            "fragments": ("một phần", "chữ gốc"),
+        }[suspects]
+        return (
+            f"Ô {key.split('.')[0].split('-')[0].split()[0]} (“{first}”): Typst không nhận {what}, thay bằng {instead}."
+        )
+
+    def _without_standards(self, nb, text: str, resources, error) -> bytes:
+        """Return a PDF of which at least the text can be read; raises ReportError if there is none."""
+        warning = f"#warning({quote(f'Tệp PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.')})"
+        try:
+            return self._compile(text.replace("  abstract: [", "  abstract: [\n" + warning, 1), resources, [])
+        except typst.TypstError as worse:
+            raise ReportError(f"Typst không dựng được PDF: {worse}.") from worse
+
     def _find_rejected(self, text: str, resources, suspects: str) -> set[str]:
-        """Return the keys of the ``"pictures"`` or ``"fragments"`` that do not compile alone."""
-        pieces = resources["fragments"]
+        """Return the keys of the ``"pictures"``, ``"formulas"`` or ``"fragments"`` that do not compile."""
+        pieces = resources[suspects]
         if suspects == "pictures":
-            pieces = {key: f'#picture({quote(key)}, "")' for key in resources["pictures"]}
-        preamble = text.split("#show: report.with(", maxsplit=1)[0]
-        rejected = set()
-        for key, piece in pieces.items():
+            pieces = {key: f'#picture({quote(key)}, "…")' for key in pieces}
+        preamble = text.split("#show: report.with(", maxsplit=1)[0] + '#set document(title: "…")\n'
+        levels = "".join(f"\n{'=' * level} …\n" for level in range(1, 7))  # no heading's level is skipped then
+
+        def search(keys: list[str]) -> set[str]:
             try:
-                self._compile(preamble + piece, resources, [])
+                self._compile(
+                    "".join([preamble, *(levels + pieces[key] + "\n\n" for key in keys)]), resources, STANDARDS
+                )
+                return set()
             except typst.TypstError:
-                rejected.add(key)
-        return rejected
+                half = len(keys) // 2
+                return search(keys[:half]) | search(keys[half:]) if half else set(keys)
+
+        return search(list(pieces))
 
     def _compile(self, text: str, resources, standards: list[str]) -> bytes:
         """Return the PDF of a Typst text; raises typst.TypstError."""
@@ -141,7 +175,7 @@ class TypstPDFExporter(TypstExporter):
                     return typst.compile(
                         main,
                         root=folder,
-                        ignore_system_fonts=True,
+                        font_paths=FONTS,
                         sys_inputs={"glyphs": json.dumps(glyphs)},
                         pdf_standards=standards,
                     )

@@ -1,29 +1,47 @@
 """Reading notebooks, rendering them, and writing files whole or not at all."""
 
+import json
 import os
+import sys
 import warnings
 from pathlib import Path
 
 import nbformat
-import nbformat.reader
 
 from .exporter import TypstPDFExporter
 from .freshness import ReportError, staleness
 
 
+def completed(notebook: dict) -> dict:
+    """Return a notebook's JSON with what programs that write notebooks leave out, and no reader misses."""
+    if notebook.get("nbformat", 4) < 4:
+        return notebook
+    notebook = {"metadata": {}, "nbformat": 4, "nbformat_minor": 5} | notebook
+    for cell in notebook["cells"]:
+        cell.setdefault("metadata", {})
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None} | cell
+            for output in cell["outputs"]:
+                output.setdefault(*(("name", "stdout") if output["output_type"] == "stream" else ("metadata", {})))
+    return notebook
+
+
 def read_notebook(path: Path) -> nbformat.NotebookNode:
-    """Return the notebook in a file; raises ReportError when there is none."""
+    """Return the notebook in a file, as leniently as Jupyter; raises ReportError when there is none."""
     try:
-        # Step by step, because nbformat.read only logs what is invalid.
-        nb = nbformat.convert(nbformat.reader.reads(path.read_text(encoding="utf-8")), 4)
+        text = path.read_text(encoding="utf-8-sig")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old notebooks have no cell ids
-            nbformat.validate(nb)
+            nb = nbformat.reads(json.dumps(completed(json.loads(text))), as_version=4)
+            nbformat.validate(nb, relax_add_props=True)
         return nb
     except FileNotFoundError:
         raise ReportError(f"Không tìm thấy notebook {path}.") from None
-    except (OSError, ValueError, AttributeError, nbformat.ValidationError) as error:
-        raise ReportError(f"Không đọc được {path}: tệp này không phải notebook hợp lệ.") from error
+    except KeyError as error:
+        raise ReportError(f"Không đọc được {path}: không phải notebook hợp lệ, thiếu {error}.") from error
+    except (OSError, ValueError, TypeError, AttributeError, nbformat.ValidationError) as error:
+        reason = str(error).strip().split("\n")[0][:150]
+        raise ReportError(f"Không đọc được {path}: không phải notebook hợp lệ ({reason}).") from error
 
 
 def render(nb: nbformat.NotebookNode, path: Path, allow_stale: bool = False) -> bytes:
@@ -31,7 +49,10 @@ def render(nb: nbformat.NotebookNode, path: Path, allow_stale: bool = False) -> 
     if not allow_stale and (stale := staleness(nb)):
         raise ReportError(f"Chưa xuất vì {stale}: hãy chạy lại toàn bộ notebook (Restart & Run All) rồi lưu.")
     resources = {"metadata": {"name": path.stem, "path": str(path.parent)}}
-    return TypstPDFExporter().from_notebook_node(nb, resources)[0]
+    pdf, done = TypstPDFExporter().from_notebook_node(nb, resources)
+    for note in done["notes"]:
+        print(note, file=sys.stderr)
+    return pdf
 
 
 def write_together(contents: dict[Path, bytes]) -> None:

@@ -1,8 +1,10 @@
 -- Markdown, HTML and LaTeX fragments to Typst, all in one run of pandoc:
 --     pandoc lua markup.lua < fragments.json > typst.json
--- In:  [{"format": one of pandoc's readers, "text": …, "key": …, "headings": bool}, …]
--- Out: {"title": …, "typst": [code, …], "images": [[source, …], …]}, one each for every fragment.
--- Each fragment is a document of its own: nothing left open in one can reach the next.
+-- In:  {"fragments": [{"format": one of pandoc's readers, "text": …, "key": …, "headings": bool}, …],
+--       "rejected": [key of a formula, …]}; formulas that Typst refused stay LaTeX
+-- Out: {"title": …, "typst": [code, …], "images": [[source, …], …], "formulas": {key: code}}, the first two
+--      one each for every fragment.
+-- Each fragment is a document of its own: nothing left open in one can reach the next, but for macros and labels.
 
 local OPTIONS = pandoc.WriterOptions { wrap_text = 'none' }
 
@@ -11,9 +13,29 @@ local quote = pandoc.json.encode
 local function typst(code) return pandoc.RawInline('typst', code) end
 
 -- `#head[inlines]`, as a Span, so that filters go on into the inlines; the semicolon ends the call
--- whatever comes next.
+-- whatever comes next, and with `#none` in front no "2." begins a list.
 local function call(head, inlines)
-  return pandoc.Span(pandoc.Inlines { typst('#' .. head .. '[') } .. inlines .. { typst('];') })
+  return pandoc.Span(pandoc.Inlines { typst('#' .. head .. '[#none;') } .. pandoc.Inlines(inlines) .. { typst('];') })
+end
+
+-- What an address inside the document and a heading's text have in common, however Jupyter, GitHub or the
+-- author by hand wrote it: "#2.-Mô-hình", "#2-mô-hình", "#2.%20Mô%20hình".
+local function place(text)
+  text = text:gsub('%%(%x%x)', function(code) return string.char(tonumber(code, 16)) end)
+  return 'muc-' .. pandoc.text.lower(text):gsub('[%s%p]', '')
+end
+local function anchor(name) return typst('#anchor(' .. quote(place(name)) .. ');') end
+
+-- The beginning and the end of a list that is too long for paper, and how many there are between.
+local function ends(list, longest, first, last)
+  if #list <= longest then return list, 0 end
+  local kept = pandoc.List {}
+  for i = 1, first do kept:insert(list[i]) end
+  for i = #list - last + 1, #list do kept:insert(list[i]) end
+  return kept, #list - #kept
+end
+local function left_out(count, what)
+  return count == 0 and {} or { pandoc.Para { pandoc.Emph(('Ở đây đã lược bớt %d %s; notebook có đủ.'):format(count, what)) } }
 end
 
 -- Raw HTML inside Markdown: write it all as HTML and read that back, so that tags meet their text.
@@ -30,29 +52,95 @@ end
 -- The filters below go into what they return, but do not look at its outermost elements again: a table
 -- straight inside a Div, or a formula inside a Span, must stand in its place before they run.
 local UNWRAPPED = {
-  Div = function(div) return div.content end,
-  Span = function(span) return span.content end,
+  Div = function(div)
+    return pandoc.Blocks(div.identifier == '' and {} or { pandoc.Plain { anchor(div.identifier) } }) .. div.content
+  end,
+  Span = function(span)
+    return pandoc.Inlines(span.identifier == '' and {} or { anchor(span.identifier) }) .. span.content
+  end,
   Code = function(code)
     local kind = code.attributes.mathtype
     if kind == 'InlineMath' or kind == 'DisplayMath' then return pandoc.Math(kind, code.text) end
   end,
 }
 
-local function equation(math)
-  if not math.text:match('%S') then return pandoc.Str('') end -- without an alt text, so no formula
+-- Macros serve all formulas that follow, as in MathJax; definitions are taken out of the formula they stand in.
+local macros, rejected, formulas = '', {}, {}
+local DEFINITIONS = pandoc.List {}
+for _, head in ipairs { '\\%a*command%*?%s*%b{}', '\\%a*command%*?%s*\\%a+', '\\DeclareMathOperator%*?%s*%b{}',
+  '\\DeclareMathOperator%*?%s*\\%a+', '\\def%s*\\%a+[#%d]*' } do
+  for _, options in ipairs { '%s*%b[]%s*%b[]', '%s*%b[]', '' } do DEFINITIONS:insert(head .. options .. '%s*%b{}') end
+end
+local function expanded(tex)
+  for _, definition in ipairs(DEFINITIONS) do
+    tex = tex:gsub(definition, function(found)
+      macros = macros .. found .. '\n'
+      return ''
+    end)
+  end
+  if macros == '' or not tex:find('\\', 1, true) then return tex end
+  local doc, read = pandoc.read(macros .. '\n\n$' .. tex .. '$', 'latex'), nil
+  if #doc.blocks == 1 and #doc.blocks[1].content == 1 then read = doc.blocks[1].content[1] end
+  return read and read.t == 'Math' and read.text or tex
+end
+
+-- Labels of formulas -> the numbers they are cited by: their tag's, or the next one.
+local numbers, count = {}, 0
+local function rows_of_formula(tex, visit)
+  return ((tex .. '\\\\'):gsub('(.-)\\\\', visit):gsub('\\\\$', ''))
+end
+local function collect_labels(math)
+  rows_of_formula(math.text, function(row)
+    for label in row:gmatch('\\label%s*{(.-)}') do
+      count = count + 1
+      numbers[label] = row:match('\\tag%*?%s*{(.-)}') or tostring(count)
+    end
+  end)
+end
+local function cite(kind, label) return (kind == 'eq' and '(%s)' or '%s'):format(numbers[label] or label) end
+local function numbered(tex)
+  tex = rows_of_formula(tex, function(row)
+    row = row:gsub('\\label%s*{(.-)}', row:find('\\tag', 1, true) and '' or function(label)
+      return '\\tag{' .. numbers[label] .. '}'
+    end)
+    -- A tag belongs at the end of its row, which may end before its environment does.
+    for _, form in ipairs { { '\\tag%*%s*(%b{})', '%s' }, { '\\tag%s*(%b{})', '(%s)' } } do
+      row = row:gsub('^(.*)' .. form[1] .. '(.*)$', function(before, tag, after)
+        local body, close = after:match('^(.-)(\\end%s*{.*)$')
+        return before .. (body or after) .. '\\qquad\\text{' .. form[2]:format(tag:sub(2, -2)) .. '}' .. (close or '')
+      end)
+    end
+    return row .. '\\\\'
+  end)
+  tex = tex:gsub('\\(e?q?)ref%s*{(.-)}', function(kind, label) return '\\text{' .. cite(kind, label) .. '}' end)
+  return (tex:gsub('\\no[nt][ua][mg]b?e?r?%f[%A]', ''):gsub('\\require%s*%b{}', ''))
+end
+
+local function equation(math, key)
+  local labels, tex = pandoc.List {}, expanded(math.text)
+  for label in tex:gmatch('\\label%s*{(.-)}') do labels:insert(anchor('eq-' .. label)) end
+  local kind, cited = tex:match('^%s*\\(e?q?)ref%s*{([^{}]*)}%s*$')
+  if cited then return call('goto(' .. quote(place('eq-' .. cited)) .. ')', { pandoc.Str(cite(kind, cited)) }) end
+  tex = numbered(tex):gsub('\\textcolor%s*%b{}', ''):gsub('(%d){,}(%d)', '%1\\text{,}%2')
+  tex = tex:gsub('{%s*\\(%a%a)%f[%A]%s*([^{}]*)}', function(font, body)
+    return ('bf rm it sf tt'):find(font, 1, true) and '{\\math' .. font .. '{' .. body .. '}}' or nil
+  end)
+  if not tex:match('%S') then return pandoc.Str('') end -- without an alt text, so no formula
   -- Pandoc takes `\|` for "parallel", which is set as a relation and not as a fence.
-  local opens = false
-  local tex = (' ' .. math.text):gsub('([^\\])\\|', function(before)
+  local opens, fenced = false, (' ' .. tex):gsub('\\Vert%f[%A]', '\\|')
+  fenced = fenced:gsub('([^\\])\\|', function(before)
     opens = not opens
     return before .. (opens and '\\lVert ' or '\\rVert ')
   end)
-  if opens then tex = math.text end
-  local body = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math(math.mathtype, tex) } }, 'typst', OPTIONS)
-  if body:sub(1, 1) ~= '$' then return pandoc.Code(math.text) end -- LaTeX that pandoc cannot read
+  if opens then fenced = tex end
+  local body = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math(math.mathtype, fenced) } }, 'typst', OPTIONS)
+  local code, end_of_body = body:match('^(%$.*%$)(.-)%s*$')
+  if not code or end_of_body ~= '' or rejected[key] then return pandoc.Code(math.text) end -- beyond pandoc or Typst
   local display = math.mathtype == 'DisplayMath'
   local whole = display or math.text:find('\\begin', 1, true) -- no line may end inside it
-  return typst(('#%s(block: %s, alt: %s, %s.body);'):format(whole and 'formula' or 'math.equation',
-    display, quote((math.text:gsub('%s+', ' '))), (body:gsub('%s+$', ''))))
+  formulas[key] = ('#%s(block: %s, alt: %s, %s.body);'):format(whole and 'formula' or 'math.equation',
+    display, quote((math.text:gsub('%s+', ' '))), code)
+  return pandoc.Inlines(labels) .. { typst(formulas[key]) }
 end
 
 -- "Hình 3", "Bảng 3", and the section that begins with "Bài 3" or "Mục 3" become links; the template
@@ -77,6 +165,13 @@ local BARE_CALLS = { Emph = true, Strong = true, Strikeout = true, Note = true, 
 local function references(inlines)
   for i, word in ipairs(inlines) do
     local last, gap, number = inlines[i - 1] or {}, inlines[i + 1], inlines[i + 2] or {}
+    if word.t == 'Str' and word.text:find('ref{', 1, true) then -- \eqref outside of a formula
+      local before, kind, label, after = word.text:match('^(.-)\\(e?q?)ref{(.-)}(.*)$')
+      if label then
+        local link = call('goto(' .. quote(place('eq-' .. label)) .. ')', { pandoc.Str(cite(kind, label)) })
+        inlines[i] = pandoc.Span { pandoc.Str(before), link, pandoc.Str(after) }
+      end
+    end
     if word.t == 'Str' and number.t == 'Str' and (gap.t == 'Space' or gap.t == 'SoftBreak') then
       local target, before, name, after = mention(pandoc.utils.stringify { word, gap, number })
       if target then
@@ -110,66 +205,114 @@ local function breakable(text)
   end))
 end
 
-local function rows_of(tbl)
-  local rows = tbl.head.rows:clone() -- rows added to the head itself would all be repeated on every page
+-- The rows of a table, part by part, as no cell spans two of them: `visit(part, name of its rows, is it the body?)`.
+local function each_part(tbl, visit)
+  visit(tbl.head, 'rows', false)
   for _, body in ipairs(tbl.bodies) do
-    rows:extend(body.head)
-    rows:extend(body.body)
+    visit(body, 'head', false)
+    visit(body, 'body', true)
   end
-  return rows
+  visit(tbl.foot, 'rows', false)
 end
 
--- A column without an alignment of its own goes right when all its cells are numbers. Returns what each
--- column needs, at least and on one line, in units of the type size, and whether a cell spans several.
-local function look(tbl)
-  local least, most, numeric, seen, spans = {}, {}, {}, {}, false
-  for r, row in ipairs(rows_of(tbl)) do
-    for i, cell in ipairs(row.cells) do
-      cell.attr = pandoc.Attr()
-      local text = pandoc.utils.stringify(cell.contents)
-      if r > #tbl.head.rows then
-        seen[i] = seen[i] or text:match('%d')
-        local number = text == '' or text == 'NaN' or text:match('^[-+−±]?[%d.,]+[%d.,eE+−%-%%]*$')
-        numeric[i] = numeric[i] ~= false and number ~= nil
-      end
-      spans = spans or cell.col_span > 1
-      most[i] = math.max(most[i] or 0, width_of(text) + 1.05)
-      for word in breakable(text):gsub('\u{200b}', ' '):gmatch('%S+') do
-        least[i] = math.max(least[i] or 0, width_of(word) + 1.05)
+-- What stands in each row and column: a cell that spans several stands in all of them.
+local function grid_of(rows)
+  local grid = {}
+  for r = 1, #rows do grid[r] = {} end
+  for r, row in ipairs(rows) do
+    local c = 1
+    for _, cell in ipairs(row.cells) do
+      while grid[r][c] do c = c + 1 end
+      local origin = { cell = cell, row = r }
+      for down = r, math.min(r + cell.row_span - 1, #rows) do
+        for across = c, c + cell.col_span - 1 do grid[down][across] = origin end
       end
     end
   end
+  return grid
+end
+
+-- Some rows and columns of a table's rows; of a cell that spans more, what it spans of these.
+local function pick(rows, chosen, columns)
+  local grid, result = grid_of(rows), pandoc.List {}
+  local function at(y, x) return (grid[chosen[y]] or {})[columns[x]] end
+  for y in ipairs(chosen) do
+    local cells = pandoc.List {}
+    for x in ipairs(columns) do
+      local origin = at(y, x)
+      if not origin then
+        cells:insert(pandoc.Cell {})
+      elseif at(y - 1, x) ~= origin and at(y, x - 1) ~= origin then
+        local down, across = 1, 1
+        while at(y + down, x) == origin do down = down + 1 end
+        while at(y, x + across) == origin do across = across + 1 end
+        cells:insert(pandoc.Cell(origin.cell.contents, origin.cell.alignment, down, across))
+      end
+    end
+    result:insert(pandoc.Row(cells))
+  end
+  return result
+end
+local function upto(n)
+  local list = pandoc.List {}
+  for i = 1, n do list:insert(i) end
+  return list
+end
+
+-- A column without an alignment of its own goes right when all its cells are numbers. Returns what each
+-- column needs, at least and on one line, in units of the type size.
+local function look(tbl)
+  local least, most, numeric, seen = {}, {}, {}, {}
+  each_part(tbl, function(part, name, is_body)
+    for r, row in ipairs(grid_of(part[name])) do
+      for i, origin in pairs(row) do
+        local cell = origin.cell
+        local text, share = pandoc.utils.stringify(cell.contents), 1 / cell.col_span
+        cell.attr = pandoc.Attr()
+        if cell.col_span > 1 then cell.alignment = 'AlignCenter' end
+        if is_body and origin.row == r then
+          seen[i] = seen[i] or text:match('%d')
+          local number = text == '' or text == 'NaN' or text:match('^[-+−±]?[%d.,]+[%d.,eE+−%-%%]*$')
+          numeric[i] = numeric[i] ~= false and number ~= nil
+        end
+        most[i] = math.max(most[i] or 0, width_of(text) * share + 1.05)
+        for word in breakable(text):gsub('\u{200b}', ' '):gmatch('%S+') do
+          least[i] = math.max(least[i] or 0, width_of(word) * share + 1.05)
+        end
+      end
+    end
+  end)
   for i, spec in ipairs(tbl.colspecs) do
     local right = spec[1] == 'AlignDefault' and seen[i] and numeric[i]
     tbl.colspecs[i] = { right and 'AlignRight' or spec[1], nil } -- widths: the template's business
     least[i], most[i] = least[i] or 1.05, most[i] or 1.05
   end
-  return least, most, spans
+  return least, most
 end
 
 -- A table that is wider than the line gets columns that wrap, then smaller text; and what is too wide
--- even so is set in bands of columns, each beginning with the first column.
+-- even so is set in bands of columns, each beginning with the columns of the index.
 local LINE, SIZE, SMALLEST = 480, 8.5, 6 -- points
 local function fit(tbl, banded)
-  local least, most, spans = look(tbl)
+  local least, most = look(tbl)
   local need, natural = 0, 0
   for i = 1, #least do need, natural = need + least[i], natural + most[i] end
   if natural * SIZE <= LINE then return { tbl } end
-  if need * (banded and SIZE or SMALLEST) > LINE and not spans and #least > 2 then
-    local columns, rest, width = pandoc.List { 1 }, pandoc.List { 1 }, least[1]
-    for i = 2, #least do
+  local index = tbl.bodies[1] and math.max(1, tbl.bodies[1].row_head_columns) or 1
+  if need * (banded and SIZE or SMALLEST) > LINE and #least > index + 1 then
+    local columns, rest, width = upto(index), upto(index), 0
+    for i = 1, index do width = width + least[i] end
+    for i = index + 1, #least do
       width = width + least[i];
-      (#columns > 1 and width * SIZE > LINE and rest or columns):insert(i)
+      (#columns > index and width * SIZE > LINE and rest or columns):insert(i)
     end
     local function only(some)
-      local part = tbl:clone()
-      part.colspecs = some:map(function(i) return tbl.colspecs[i] end)
-      for _, row in ipairs(rows_of(part)) do
-        row.cells = some:map(function(i) return row.cells[i] or pandoc.Cell {} end)
-      end
-      return fit(part, true)
+      local band = tbl:clone()
+      band.colspecs = some:map(function(i) return tbl.colspecs[i] end)
+      each_part(band, function(part, name) part[name] = pick(part[name], upto(#part[name]), some) end)
+      return fit(band, true)
     end
-    return pandoc.Blocks(only(columns)) .. (#rest > 1 and only(rest) or {})
+    if #rest > index then return pandoc.Blocks(only(columns)) .. only(rest) end
   end
   local size = math.max(math.min(SIZE, LINE / need), 4)
   local room = math.max(LINE / size, need)
@@ -196,12 +339,14 @@ local function filter(fragment)
     traverse = 'topdown',
     Header = function(header)
       if not fragment.headings then return pandoc.Para { pandoc.Strong(header.content) } end
-      if header.level <= shift then return {} end -- the title
+      if header.level <= shift then return pandoc.Plain { anchor(pandoc.utils.stringify(header)) } end -- the title
+      local words = header:walk { Image = function() return {} end }
+      if not pandoc.utils.stringify(words):match('%S') then return pandoc.Para(header.content) end -- PDF/UA
       level = math.max(1, math.min(header.level - shift, level + 1)) -- PDF/UA: none may be skipped
       -- A heading that comes again and again, as "Đề bài" does, is none for the contents.
       local again = level > 1 and times[pandoc.utils.stringify(header)] > 1
       local head = ('heading(level: %d, outlined: %s, bookmarked: true)'):format(level, not again)
-      return pandoc.Plain { call(head, header.content), typst(' #label(' .. quote('muc-' .. header.identifier) .. ')') }
+      return pandoc.Plain { call(head, header.content), typst(' #label(' .. quote(place(pandoc.utils.stringify(header))) .. ')') }
     end,
     Para = paragraph,
     Plain = paragraph,
@@ -210,13 +355,17 @@ local function filter(fragment)
       fragment.images:insert(img.src)
       local alt = pandoc.utils.stringify(img.caption)
       if alt == '' then alt = img.title ~= '' and img.title or img.src:match('[^/:,;]*$') end
-      return typst(('#picture(%s, %s, width: %s, inline: %s);'):format(quote(fragment.key .. '-' .. #fragment.images),
-        quote(alt), quote(img.attributes.width or ''), not img.attributes.alone))
+      local style, size = ';' .. (img.attributes.style or ''), {}
+      for _, side in ipairs { 'width', 'height' } do
+        size[side] = quote(style:match('[;%s]' .. side .. '%s*:%s*([^;]+)') or img.attributes[side] or '')
+      end
+      return typst(('#picture(%s, %s, width: %s, height: %s, inline: %s);'):format(quote(fragment.key .. '-' ..
+        #fragment.images), quote(alt), size.width, size.height, not img.attributes.alone))
     end,
-    Math = equation,
+    Math = function(math) return equation(math, fragment.key .. ' ' .. math.text) end,
     Link = function(link)
       if link.target:match('^#') then
-        return call('goto(' .. quote('muc-' .. pandoc.text.lower(link.target:sub(2))) .. ')', link.content)
+        return call('goto(' .. quote(place(link.target:sub(2))) .. ')', link.content)
       elseif link.target:match('^%a[%w+.-]*:') then
         return call('link(' .. quote(link.target) .. ')', link.content)
       end
@@ -227,15 +376,26 @@ local function filter(fragment)
       local caption = tbl.caption.long
       tbl.caption = pandoc.Caption()
       tbl.classes = { 'typst:no-figure' }
-      return caption .. fit(tbl)
+      local dropped = 0
+      each_part(tbl, function(part, name, is_body)
+        local kept, count = ends(upto(#part[name]), fragment.headings and math.huge or 150, 60, 20)
+        if not is_body or count == 0 then return end
+        dropped = dropped + count
+        part[name] = pick(part[name], kept, upto(#tbl.colspecs))
+        part[name]:insert(61, pandoc.Row(tbl.colspecs:map(function() return pandoc.Cell { pandoc.Plain '…' } end)))
+      end)
+      return caption .. pandoc.Blocks(fit(tbl)) .. left_out(dropped, 'hàng')
     end,
   }
 end
 
-local fragments = pandoc.json.decode(io.read('a'))
+local input = pandoc.json.decode(io.read('a'))
+local fragments = input.fragments
+for _, key in ipairs(input.rejected) do rejected[key] = true end
 local headings = pandoc.List {}
 for _, fragment in ipairs(fragments) do
   fragment.doc = absorb_html(pandoc.read(fragment.text, fragment.format)):walk(UNWRAPPED)
+  fragment.doc:walk { Math = collect_labels }
   if fragment.headings then fragment.doc:walk { Header = function(header) headings:insert(header) end } end
 end
 for _, header in ipairs(headings) do
@@ -243,7 +403,7 @@ for _, header in ipairs(headings) do
   times[name] = (times[name] or 0) + 1
   for noun, kind in pairs(TARGETS) do
     local digits = name:match('^' .. noun .. ' (%d+)')
-    if digits then sections[kind .. digits] = 'muc-' .. header.identifier end
+    if digits then sections[kind .. digits] = place(name) end
   end
 end
 
@@ -260,4 +420,5 @@ for _, fragment in ipairs(fragments) do
   result.typst:insert(pandoc.write(doc:walk(filter(fragment)), 'typst', OPTIONS))
   result.images:insert(fragment.images)
 end
+result.formulas = formulas
 io.write(pandoc.json.encode(result))

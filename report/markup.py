@@ -1,58 +1,93 @@
 """Everything a notebook holds, as Typst."""
 
-import base64
+import io
 import json
-import mimetypes
 import re
 import subprocess
 import unicodedata
+from base64 import b64decode
 from pathlib import Path
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import pypandoc
 from nbconvert.filters import strip_ansi
 from nbconvert.preprocessors import Preprocessor
+from PIL import Image
 from traitlets import Bool, Set
 
+from .browser import readable
 from .freshness import bth2
 
 LUA = Path(__file__).with_name("markup.lua")
-PICTURES = {f"image/{kind}": kind.removesuffix("+xml") for kind in ("svg+xml", "png", "jpeg", "gif", "webp")}
 MARKDOWN = "gfm-emoji-yaml_metadata_block"
-RICH_TEXT = {"text/markdown": MARKDOWN, "text/latex": "latex", "text/html": "html"}  # with pandoc's readers
+RICH_TEXT = {"text/html": "html", "text/markdown": MARKDOWN, "text/latex": "latex"}  # with pandoc's readers
+# What Jupyter would show of an output, the first that there is.
+FORMS = [*RICH_TEXT, *(f"image/{kind}" for kind in ("svg+xml", "png", "jpeg", "gif", "webp", "bmp", "tiff"))]
 # Code that only puts words together is not shown: its words are.
-WRITING_KINDS = {"answer", "predictions", "abstract", "front"}
+WRITING_KINDS = {"answer", "predictions", "expect", "verdicts", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "record"}
-WIDGET = "application/vnd.jupyter.widget-view+json"
+FOLDED = ("hide_input", "_kg_hide-input"), ("hide_output", "_kg_hide-output")  # by extensions and Kaggle
 
 # Jupyter takes formulas out before it reads Markdown, so that no line of theirs begins a list, and
-# blanks may follow the dollar. Code is matched first, to be left alone.
+# blanks may follow the dollar. Code is matched first, to be left alone. A table may follow a line of text.
 MATH = re.compile(
-    r"^ *(`{3,}|~{3,})[^\n]*\n.*?^ *\1|(?<!`)(`+)(?!`).*?(?<!`)\2(?!`)|\\[^b]"
+    r"^ *(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^ *(?P=fence)|(?<!`)(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`)|\\[^b]"
     r"|\$\$(?P<display>.+?)\$\$|\$(?P<inline>(?:\\.|[^$\\])+)\$(?!\d)"
-    r"|^(?P<bare>\\begin\{([a-z]+\*?)\}.*?\\end\{\6\})",
+    r"|^(?P<bare>\\begin\{(?P<name>[a-z]+\*?)\}.*?\\end\{(?P=name)\})|(?<=\]\()(?P<named>attachment:[^()<>\n]*)"
+    r"|(?<=\S)(?P<table>[^\S\n]*\n(?P<left>[> ]*)(?=[^\n]*\|[^\n]*\n[> ]*\|?(?: *:?-+:? *\|)+(?: *:?-+:?)? *$))",
     re.MULTILINE | re.DOTALL,
 )
-LONGEST, BEGINNING, END = 50, 30, 10  # lines that a program printed
+# Rows on paper of what a program printed, and the characters in one.
+LONGEST, BEGINNING, END, WIDTH = 50, 30, 10, 105
+FORBIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\uf8ff\ufeff\ufffe\uffff\U000f0000-\U0010ffff]")
 
 
 def clean(text: str) -> str:
-    """Return the text without what neither Typst nor PDF can hold: control codes, half characters.
+    """Return the text without what neither Typst nor PDF can hold, its accents composed.
 
-    A carriage return or backspace wipes what stands before it on the line, as on a terminal.
+    A backspace takes one character away, a carriage return goes to the start of the line, as in Jupyter.
     """
-    lines = strip_ansi(text).replace("\r\n", "\n").split("\n")
-    text = "\n".join(re.split("[\r\b]", line.rstrip("\r\b"))[-1] for line in lines)
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
+    text = unicodedata.normalize("NFC", strip_ansi(text).replace("\r\n", "\n"))
+    if "\b" in text or "\r" in text:
+        text = "\n".join(map(typed, text.split("\n")))
+    return FORBIDDEN.sub(lambda c: spoken(c[0]) if unicodedata.category(c[0]) == "Co" else "", text)
 
 
-def tidy_math(match: re.Match) -> str:
+def typed(line: str) -> str:
+    """Return what is left of a line after its backspaces and carriage returns."""
+    shown: list[str] = []
+    for part in line.split("\r"):
+        kept: list[str] = []
+        for char in part:
+            if char != "\b":
+                kept.append(char)
+            elif kept:
+                kept.pop()
+        shown[: len(kept)] = kept
+    return "".join(shown)
+
+
+def spoken(char: str) -> str:
+    """Return what stands for a character that no font has: its Unicode name in brackets."""
+    if unicodedata.category(char) in ("Cf", "Mn"):
+        return ""  # joiners and variation selectors, which were never seen
+    name = unicodedata.name(char, "").lower()
+    return f"[{name}]" if name and not name.startswith("cjk") else f"[U+{ord(char):04X}]"
+
+
+def tidy(match: re.Match) -> str:
     """Return a formula of Jupyter's in one line, which pandoc reads, and anything else as it is."""
-    kind = match.lastgroup if match["bare"] is None else "bare"
+    if match["table"]:
+        return f"\n{match['left'].rstrip()}\n{match['left']}"
+    if match["named"]:
+        return match["named"].replace(" ", "%20")
+    kind = next((kind for kind in ("display", "inline", "bare") if match[kind]), None)
     tex = match[kind] if kind else ""
     prose = kind == "inline" and tex != tex.strip() and not re.search(r"[\\^_={}()<>+*/-]|^\s*\w\s*$", tex)
     if not tex.strip() or prose or re.search(r"\n\s*(\n|>)|(?<!\\)%", tex):  # "$ 5 or 6 $", a quotation, a comment
         return f"$$\n{tex}\n$$" if kind == "bare" else match[0]
+    if kind == "inline" and match.string[match.string.rfind("\n", 0, match.start()) + 1 :].lstrip("> ")[:1] == "|":
+        tex = tex.replace(r"\|", r"\Vert ").replace("|", r"\vert ")  # in a table they would end the cell
     dollars = "$" if kind == "inline" else "$$"
     return dollars + " ".join(tex.split()) + dollars
 
@@ -64,24 +99,27 @@ def quote(text: str) -> str:
 
 def raw(text: str, lang: str | None = None) -> str:
     """Return a Typst block of code (with ``lang``) or of a program's output (without)."""
-    text = quote(text.expandtabs(4).strip("\n"))
-    return f"#raw({text}, block: true, lang: {quote(lang) if lang else 'none'})"
+    text = quote(text.expandtabs(4 if lang else 8).strip("\n"))
+    return f"#raw({text}, block: true, lang: {quote(lang) if lang else 'none'})" if text.strip('" ') else ""
 
 
 def printed(text: str) -> str:
     """Return the Typst code of what a program printed: of long outputs the beginning and the end."""
-    lines = clean(text).strip("\n").split("\n")
-    if len(lines) <= LONGEST:
-        return raw("\n".join(lines)) if any(map(str.strip, lines)) else ""
-    count = f"{len(lines) - BEGINNING - END:,}".replace(",", "\u202f")
-    sentence = f"Ở đây đã lược bớt {count} dòng; notebook có đủ."
-    return f"{raw(chr(10).join(lines[:BEGINNING]))}\n\n_{sentence}_\n\n{raw(chr(10).join(lines[-END:]))}"
+    text = clean(text).expandtabs(8).strip("\n")
+    rows = re.findall(rf"[^\n]{{1,{WIDTH}}}\n?|\n", text)
+    if len(rows) <= LONGEST:
+        return raw(text) if text.strip() else ""
+    between = "".join(rows[BEGINNING:-END])
+    lines = between.count("\n")
+    count = f"{lines or len(between):,}".replace(",", "\u202f")
+    sentence = f"Ở đây đã lược bớt {count} {'dòng' if lines else 'ký tự'}; notebook có đủ."
+    return f"{raw(''.join(rows[:BEGINNING]))}\n\n_{sentence}_\n\n{raw(''.join(rows[-END:]))}"
 
 
-def pandoc(fragments: list[dict]) -> dict:
+def pandoc(fragments: list[dict], rejected: set[str]) -> dict:
     """Convert all fragments in one run of pandoc; ``markup.lua`` says what goes in and comes out."""
     command = [pypandoc.get_pandoc_path(), "lua", LUA]
-    text = json.dumps(fragments, ensure_ascii=False).encode()
+    text = json.dumps({"fragments": fragments, "rejected": sorted(rejected)}, ensure_ascii=False).encode()
     done = subprocess.run(command, input=text, capture_output=True, check=False, timeout=300)
     if done.returncode:
         raise RuntimeError(f"pandoc: {done.stderr.decode(errors='replace')}")
@@ -91,22 +129,59 @@ def pandoc(fragments: list[dict]) -> dict:
 def from_base64(text: str | bytes) -> bytes:
     """Return what a text in base64 stands for, or nothing where it is broken."""
     try:
-        return base64.b64decode(text)
+        return b64decode(text)
     except ValueError:
         return b""
+
+
+def picture(content: bytes) -> tuple[str, bytes] | None:
+    """Return the kind of a picture, by its bytes, and the bytes as Typst and PDF/A take them; None if it is none."""
+    if re.match(rb"\s*(\xef\xbb\xbf)?\s*<(svg|\?xml|!--|!DOCTYPE svg)", content) and b"<svg" in content:
+        return "svg", content
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.format in ("PNG", "JPEG", "GIF", "WEBP") and image.mode != "CMYK":
+                return image.format.lower(), content
+            image.convert("RGB" if image.mode == "CMYK" else "RGBA").save(written := io.BytesIO(), "png")
+            return "png", written.getvalue()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+
+
+def folded(cell, part: int, name: str) -> bool:
+    """Tell whether the author has folded a cell's source (part 0) or outputs (1) away."""
+    meta = cell.metadata
+    return (
+        bool(meta.get("jupyter", {}).get(name))
+        or any(meta.get(key) for key in FOLDED[part])
+        or (part == 0 and meta.get("cellView") == "form")
+        or (part == 0 and bool(re.match(r"(#\|.*\n)*#\| *echo: *false", cell.source)))
+    )
+
+
+def join_streams(outputs: list) -> list:
+    """Return outputs with what was printed bit by bit in one piece; nbconvert would apply its carriage returns."""
+    joined: list = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 class TypstPreprocessor(Preprocessor):
     """Give cells and outputs what they hold as Typst, and collect the pictures as files.
 
-    It stands in ``typst``, of every cell but those of code and of every output, which also gets a
-    ``caption`` where it has one. Pictures become ``resources["outputs"]``, as nbconvert's writers
-    expect, and ``resources["pictures"]``, key to path, by which the Typst code names them. What
-    belongs on page 1 becomes ``resources["abstract"]`` and ``resources["front"]``.
+    It stands in ``typst``, of every cell and of every output, which also gets a ``caption`` where it
+    has one. Pictures become ``resources["outputs"]``, as nbconvert's writers expect, and
+    ``resources["pictures"]``, key to path, by which the Typst code names them. What belongs on page 1
+    becomes ``resources["abstract"]`` and ``resources["front"]``. A key begins with the cell's number;
+    ``resources["fragments"]`` and ``resources["formulas"]`` hold the code of each.
     """
 
     enabled = Bool(True).tag(config=True)
-    rejected = Set(help="Keys of fragments and pictures that Typst could not compile.")
+    rejected = Set(help="Keys of fragments, formulas and pictures that Typst could not compile.")
 
     def preprocess(self, nb, resources):
         """Return the notebook and the resources, both filled as the class says."""
@@ -114,20 +189,32 @@ class TypstPreprocessor(Preprocessor):
         resources.update(pictures={}, abstract=[], front=[], fragments={})
         resources.setdefault("outputs", {})
         title = next((cell for cell in nb.cells if cell.cell_type == "markdown"), None)
+        language = nb.metadata.get("language_info", {}).get("name", "python")
         for i, cell in enumerate(nb.cells):
+            key = f"{i + 1}"
             if cell.cell_type == "markdown":
                 shortened = cell is title and resources.get("record")  # to the title and no more
                 text = cell.source.strip().split("\n")[0] if shortened else cell.source
-                self._add(cell, "typst", MARKDOWN, text, f"c{i}")
-            elif cell.cell_type == "raw":
-                cell["typst"] = raw(cell.source) if cell.source.strip() else ""
-            elif cell.cell_type == "code":
-                for j, output in enumerate(cell.outputs):
-                    if bth2(output).get("kind") in WRITING_KINDS:
-                        cell.source = ""
-                    self._output(output, f"o{i}-{j}")
+                self._add(cell, "typst", MARKDOWN, text, key)
+                continue
+            if cell.cell_type == "code":
+                kinds = {bth2(output).get("kind") for output in cell.outputs}
+                if kinds & WRITING_KINDS or folded(cell, 0, "source_hidden"):
+                    cell.source = ""
+                cell.outputs = [] if folded(cell, 1, "outputs_hidden") else join_streams(cell.outputs)
+                for j, output in enumerate(cell.outputs, 1):
+                    self._output(output, f"{key}.{j}")
+            language_here = cell.metadata.get("magics_language", language) if cell.cell_type == "code" else None
+            self._set(cell, raw(cell.source, language_here), cell.source, key)
         self._convert()
         return nb, resources
+
+    def _set(self, owner, typst: str, source: str, key: str) -> None:
+        """Put the Typst code of a cell or output in its place, the source in plain letters where it was rejected."""
+        self.resources["fragments"][key] = typst
+        if key in self.rejected:
+            typst = raw("".join(c if c.isalnum() or c.isascii() else spoken(c) for c in clean(source)))
+        owner["typst"] = typst
 
     def _output(self, output, key: str) -> None:
         """Fill in one output; with nothing if the report leaves it out."""
@@ -137,55 +224,67 @@ class TypstPreprocessor(Preprocessor):
         if kind in DROPPED_KINDS:
             output["typst"] = ""
         elif output.output_type == "stream":
-            output["typst"] = printed(output.text)
+            self._set(output, printed(output.text), output.text, key)
         elif output.output_type == "error":
-            output["typst"] = printed("\n".join(output.traceback) or f"{output.ename}: {output.evalue}")
+            text = "\n".join(output.traceback) or f"{output.ename}: {output.evalue}"
+            self._set(output, printed(text), text, key)
         else:
             self._data(output, key)
 
     def _data(self, output, key: str) -> None:
-        """Fill in an output that comes in several forms from the best of them."""
-        meta = bth2(output)
-        data = output.get("data", {})  # none in what later formats may hold
+        """Fill in an output that comes in several forms from the one that Jupyter shows, or the next that can be read."""
+        meta, data = bth2(output), output.get("data", {})  # none in what later formats may hold
         plain = data.get("text/plain", "")
-        output["typst"] = "" if WIDGET in data else printed(plain)
+        nameless = re.fullmatch(r"<[^\n]*>|\w+\(children=.*", plain.strip(), re.DOTALL)
+        shown_by_browser = [mime for mime in data if mime.startswith("application/vnd.")]
+        self._set(output, printed(plain), plain, key)
         if "caption" in meta:
             self._add(output, "caption", MARKDOWN, meta["caption"], key + "-caption")
-        for mime in PICTURES:
-            if mime in data and self._picture(key, mime, data[mime]):
-                alt = meta.get("alt") or (plain if not plain.startswith("<") else "")
-                output["typst"] = f"#picture({quote(key)}, {quote(alt or 'Hình do mã vẽ ra')})"
-                return
-        for mime, reader in RICH_TEXT.items():
-            if mime in data:
-                self._add(output, "typst", reader, data[mime], key)
-                return
+        for mime in FORMS:
+            content = data.get(mime, "")
+            if mime == "text/html":
+                content, widget = readable(content)
+                if widget:
+                    shown_by_browser.append("HTML")
+                    content = content if nameless else ""
+            if mime in RICH_TEXT and content.strip():
+                return self._add(output, "typst", RICH_TEXT[mime], content, key)
+            if mime not in RICH_TEXT and content and self._picture(key, mime, content):
+                alt = meta.get("alt") or (plain if not nameless else "") or "Hình do mã vẽ ra"
+                size = output.metadata.get(mime) or output.metadata
+                size = "".join(f", {side}: {quote(str(size.get(side, '')))}" for side in ("width", "height"))
+                output["typst"] = f"#picture({quote(key)}, {quote(alt)}{size})"
+                return None
+        if shown_by_browser and (nameless or not plain.strip()):
+            name = re.sub(r"application/vnd\.|\W?v\d.*|\+json|jupyter\.|-view", "", shown_by_browser[0])
+            output["typst"] = f"#emph({quote(f'[Nội dung tương tác ({name}): chỉ xem được trong notebook]')})"
+        return None
 
     def _picture(self, key: str, mime: str | None, content: str | bytes) -> bool:
         """Keep a picture under its key; False when it is none, or one Typst cannot read."""
         if isinstance(content, str):
             content = content.encode() if mime == "image/svg+xml" else from_base64(content)
-        if mime not in PICTURES or key in self.rejected or not content:
-            return False
-        folder = self.resources.get("output_files_dir") or "figures"
-        path = f"{Path(folder).as_posix()}/{key}.{PICTURES[mime]}"
-        self.resources["pictures"][key] = path
-        self.resources["outputs"][path] = content
-        return True
+        found = picture(content) if key not in self.rejected else None
+        if found:
+            folder = self.resources.get("output_files_dir") or "figures"
+            path = f"{Path(folder).as_posix()}/{key}.{found[0]}"
+            self.resources["pictures"][key] = path
+            self.resources["outputs"][path] = found[1]
+        return found is not None
 
     def _add(self, owner, field: str, reader: str, text: str, key: str) -> None:
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
         # Without an end of line pandoc would not take a table's last row for one.
         text = clean(text) + "\n"
-        text = MATH.sub(tidy_math, text) if reader == MARKDOWN else text
+        text = MATH.sub(tidy, text) if reader == MARKDOWN else text
         # The headings of cells are those of the document; an output has none of these.
         fragment = {"format": reader, "text": text, "key": key, "headings": "cell_type" in owner}
         self.fragments.append((fragment, owner, field))
 
     def _convert(self) -> None:
         """Run pandoc and put what it returns in its places, if anything: what stands there is next best."""
-        converted = pandoc([fragment for fragment, *_ in self.fragments])
-        self.resources["title"] = converted["title"]
+        converted = pandoc([fragment for fragment, *_ in self.fragments], self.rejected)
+        self.resources["title"], self.resources["formulas"] = converted["title"], dict(converted["formulas"])
         for (fragment, owner, field), typst, images in zip(
             self.fragments, converted["typst"], converted["images"], strict=True
         ):
@@ -200,14 +299,15 @@ class TypstPreprocessor(Preprocessor):
 
         Nothing is fetched from the network; the alt text then stands for the picture.
         """
-        if source.startswith("attachment:"):
-            for mime, content in attachments.get(source.removeprefix("attachment:"), {}).items():
+        name = clean(unquote(source))
+        if name.startswith("attachment:"):
+            named = {clean(unquote(attachment)): forms for attachment, forms in attachments.items()}
+            for mime, content in named.get(name.removeprefix("attachment:"), {}).items():
                 self._picture(key, mime, content)
         elif match := re.fullmatch(r"data:([^;,]+)[^,]*?(;base64)?,(.*)", source, re.DOTALL):
             content = unquote_to_bytes(match[3])
             self._picture(key, match[1], from_base64(content) if match[2] else content)
         elif not re.match(r"[a-zA-Z]+:", source):
-            name = unquote_to_bytes(source).decode(errors="replace")
-            path = Path(self.resources["metadata"].get("path", ""), name)
+            path = Path(self.resources["metadata"].get("path", ""), unquote(source))
             if path.is_file():
-                self._picture(key, mimetypes.guess_type(path, strict=False)[0], path.read_bytes())
+                self._picture(key, None, path.read_bytes())

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from jupyter_client.kernelspec import KernelSpecManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
@@ -57,7 +58,21 @@ class ProgressClient(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
-def run(path: Path, output_dir: Path, profile: str, cwd: Path = Path()) -> list[Path]:
+def kernel_of(nb) -> str:
+    """Return the name of the notebook's kernel, or of this machine's Python where that is not there."""
+    spec = nb.metadata.get("kernelspec", {})
+    name, here = spec.get("name", "python3"), KernelSpecManager().find_kernel_specs()
+    language = spec.get("language") or nb.metadata.get("language_info", {}).get("name", "python")
+    if name not in here and language.lower() == "python":
+        name = "python3"
+    if name not in here:
+        raise ReportError(
+            f"Máy này không có kernel “{name}” mà notebook cần; chỉ có: {', '.join(sorted(here)) or '–'}."
+        )
+    return name
+
+
+def run(path: Path, output_dir: Path, profile: str, cwd: Path = Path(), seeds: int | None = None) -> list[Path]:
     """Execute a notebook from the top; write the executed copy and its PDF, return their paths.
 
     The notebook itself is left as it is. What a failing or interrupted run has reached is written
@@ -73,7 +88,7 @@ def run(path: Path, output_dir: Path, profile: str, cwd: Path = Path()) -> list[
         line,
         timeout=None,
         shutdown_kernel="immediate",
-        kernel_name=nb.metadata.get("kernelspec", {}).get("name", "python3"),
+        kernel_name=kernel_of(nb),
         resources={"metadata": {"path": str(cwd)}},
     )
     for cell in nb.cells:
@@ -81,7 +96,8 @@ def run(path: Path, output_dir: Path, profile: str, cwd: Path = Path()) -> list[
             cell.outputs, cell.execution_count = [], None
     try:
         # Cell by cell, because ``execute`` takes Ctrl-C for a kernel that died.
-        with client.setup_kernel(env={**os.environ, "BTH2_PROFILE": profile}):
+        seeds_wanted = {"BTH2_SEEDS": str(seeds)} if seeds else {}
+        with client.setup_kernel(env={**os.environ, "BTH2_PROFILE": profile, **seeds_wanted}):
             for i, cell in enumerate(nb.cells):
                 client.execute_cell(cell, i)
     except BaseException as error:

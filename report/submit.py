@@ -30,7 +30,7 @@ def personalize(nb, mssv: str, ho_ten: str, lop: str) -> None:
 
 
 def submit(path: Path, mssv: str, ho_ten: str, lop: str, dist: Path = Path("dist")) -> list[Path]:
-    """Write ``<MSSV>_BaiThucHanh2.ipynb`` and ``.pdf`` into ``dist`` and return their paths.
+    """Write ``<MSSV>_<lab>.ipynb`` and ``.pdf``, such as BaiThucHanh2, into ``dist`` and return their paths.
 
     Raises ReportError, and writes nothing, when the MSSV is no MSSV, a name is empty, or the
     notebook is stale, of the quick profile, on stand-in data or without a record.
@@ -47,6 +47,7 @@ def submit(path: Path, mssv: str, ho_ten: str, lop: str, dist: Path = Path("dist
     if found := limits(record):
         raise ReportError(f"Chưa thể nộp: {found[0][1].rstrip('.')}; hãy chạy đầy đủ (full) với dữ liệu thật.")
     personalize(nb, mssv, ho_ten.strip(), lop.strip())
-    notebook, pdf = (dist / f"{mssv}_BaiThucHanh2{suffix}" for suffix in (".ipynb", ".pdf"))
+    lab = record["settings"].get("lab", "BaiThucHanh2")
+    notebook, pdf = (dist / f"{mssv}_{lab}{suffix}" for suffix in (".ipynb", ".pdf"))
     write_together({notebook: notebook_bytes(nb), pdf: render(nb, path)})
     return [notebook, pdf]

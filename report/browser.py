@@ -1,0 +1,61 @@
+"""HTML made for a browser: what of it a reader of paper sees."""
+
+import base64
+import re
+
+from bs4 import BeautifulSoup
+
+LIVE = ["script", "iframe", "video", "audio", "canvas", "object", "embed", "input", "button"]
+UNSEEN = [*LIVE, "style", "template", "noscript", "select", "textarea", "dialog", "label"]
+STRUCTURE = ["table", "img", "ul", "ol", "dl", "p", "h1", "h2", "h3", "h4"]
+NOTICE = re.compile(
+    r"rerun this cell to show|Make this Notebook Trusted|does not support|Loading BokehJS", re.IGNORECASE
+)
+SVG = re.compile(r"<svg\b([^>]*)>.*?</svg>", re.DOTALL | re.IGNORECASE)
+DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\\\s]+")
+# Without any of these it is text and tables, as pandas writes them.
+SIGNS = re.compile(
+    "<(?:" + "|".join(UNSEEN).replace("style|", "") + r"|svg)\b|hidden|display|list-inline", re.IGNORECASE
+)
+
+
+def drawing(match: re.Match) -> str:
+    """Return an inline SVG as a picture (an HTML parser would change its names), an icon as nothing."""
+    width = re.search(r"""\bwidth\s*[=:]\s*["']?([\d.]+)(?!%)""", match[1])
+    if not width or float(width[1]) < 48:
+        return ""
+    name = ' xmlns="http://www.w3.org/2000/svg"' if "xmlns" not in match[1] else ""
+    code = match[0].replace("<svg", "<svg" + name, 1).encode()
+    return f'<img alt="" src="data:image/svg+xml;base64,{base64.b64encode(code).decode()}">'
+
+
+def hidden(element) -> bool:
+    """Tell whether a browser does not draw an element, by its own attributes."""
+    style = re.sub(r"\s", "", element.get("style", "")).lower()
+    attributes = element.has_attr("hidden") or element.get("aria-hidden") == "true"
+    return attributes or "display:none" in style or "visibility:hidden" in style
+
+
+def readable(html: str) -> tuple[str, str]:
+    """Return what of HTML can be read on paper ("" if nothing), and what it is otherwise.
+
+    That is ``"widget"`` where a program of the browser's shows more or better than what is left, else ``""``.
+    """
+    if not SIGNS.search(html):
+        return (html, "") if re.sub("<style.*?</style>|<[^i][^>]*>", "", html, flags=re.DOTALL).strip() else ("", "")
+    soup = BeautifulSoup(SVG.sub(drawing, html), "html.parser")
+    boxes = soup.find(["div", *LIVE[1:]]) is not None
+    widget = soup.find(LIVE) is not None
+    first = DATA_PICTURE.search(" ".join(script.get_text() for script in soup("script")))
+    for element in soup(lambda tag: tag.name in UNSEEN or hidden(tag)):
+        widget = widget or element.name != "style"
+        element.extract()
+    for notice in soup(string=NOTICE):
+        notice.parent.extract()
+    for items in soup.select(".list-inline"):  # R's vectors
+        items.replace_with(" · ".join(item.get_text(" ", strip=True) for item in items("li")))
+    if not soup.find(STRUCTURE) and widget and first:  # an animation
+        source = re.sub(r"[\\\s]", "", first[0])
+        return f'<img alt="Ảnh đầu của hoạt hình" src="{source}">', ""
+    text = str(soup) if soup.find("img") or soup.get_text(strip=True) else ""
+    return text, "widget" if widget and boxes and not soup.find(STRUCTURE) else ""
