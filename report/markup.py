@@ -26,6 +26,8 @@ FORMS = [*RICH_TEXT, *(f"image/{kind}" for kind in ("svg+xml", "png", "jpeg", "g
 # Code that only puts words together is not shown: its words are.
 WRITING_KINDS = {"answer", "predictions", "expect", "verdicts", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "record"}
+WIDGET = "application/vnd.jupyter.widget-view+json"
+OBJECT = re.compile(r"<IPython\.core\.display\.\w+ object>")
 FOLDED = ("hide_input", "_kg_hide-input"), ("hide_output", "_kg_hide-output")  # by extensions and Kaggle
 
 # Jupyter takes formulas out before it reads Markdown, so that no line of theirs begins a list, and
@@ -39,6 +41,7 @@ MATH = re.compile(
 )
 # Rows on paper of what a program printed, and the characters in one.
 LONGEST, BEGINNING, END, WIDTH = 50, 30, 10, 105
+LONG_TABLE = re.compile(r"^((?:\|.*\n){60})(?:\|.*\n){70,}((?:\|.*\n){20})", re.MULTILINE)
 FORBIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\uf8ff\ufeff\ufffe\uffff\U000f0000-\U0010ffff]")
 
 
@@ -235,9 +238,9 @@ class TypstPreprocessor(Preprocessor):
         """Fill in an output that comes in several forms from the one that Jupyter shows, or the next that can be read."""
         meta, data = bth2(output), output.get("data", {})  # none in what later formats may hold
         plain = data.get("text/plain", "")
-        nameless = re.fullmatch(r"<[^\n]*>|\w+\(children=.*", plain.strip(), re.DOTALL)
-        shown_by_browser = [mime for mime in data if mime.startswith("application/vnd.")]
-        self._set(output, printed(plain), plain, key)
+        nameless = WIDGET in data or re.fullmatch(r"<[^\n]*>", plain.strip())
+        browser = [mime for mime in data if mime.startswith("application/vnd.") and not re.match(r" *\d+%\|", plain)]
+        self._set(output, "" if WIDGET in data or OBJECT.match(plain) else printed(plain), plain, key)
         if "caption" in meta:
             self._add(output, "caption", MARKDOWN, meta["caption"], key + "-caption")
         for mime in FORMS:
@@ -245,7 +248,7 @@ class TypstPreprocessor(Preprocessor):
             if mime == "text/html":
                 content, widget = readable(content)
                 if widget:
-                    shown_by_browser.append("HTML")
+                    browser.append("HTML")
                     content = content if nameless else ""
             if mime in RICH_TEXT and content.strip():
                 return self._add(output, "typst", RICH_TEXT[mime], content, key)
@@ -255,8 +258,8 @@ class TypstPreprocessor(Preprocessor):
                 size = "".join(f", {side}: {quote(str(size.get(side, '')))}" for side in ("width", "height"))
                 output["typst"] = f"#picture({quote(key)}, {quote(alt)}{size})"
                 return None
-        if shown_by_browser and (nameless or not plain.strip()):
-            name = re.sub(r"application/vnd\.|\W?v\d.*|\+json|jupyter\.|-view", "", shown_by_browser[0])
+        if browser and (nameless or not plain.strip()):
+            name = re.sub(r"application/vnd\.|\W?v\d.*|\+json|jupyter\.|-view", "", browser[0])
             output["typst"] = f"#emph({quote(f'[Nội dung tương tác ({name}): chỉ xem được trong notebook]')})"
         return None
 
@@ -276,6 +279,8 @@ class TypstPreprocessor(Preprocessor):
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
         # Without an end of line pandoc would not take a table's last row for one.
         text = clean(text) + "\n"
+        if reader == MARKDOWN and "cell_type" not in owner:
+            text = LONG_TABLE.sub(r"\1| … |\n\2\nỞ đây đã lược bớt nhiều hàng; notebook có đủ.\n", text)
         text = MATH.sub(tidy, text) if reader == MARKDOWN else text
         # The headings of cells are those of the document; an output has none of these.
         fragment = {"format": reader, "text": text, "key": key, "headings": "cell_type" in owner}
