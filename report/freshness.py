@@ -7,6 +7,10 @@ from nbconvert.preprocessors import Preprocessor
 from nbconvert.utils.exceptions import ConversionException
 from traitlets import Bool
 
+KINDS = {
+    "figure": "hình", "table": "bảng", "front": "bảng", "abstract": "tóm lược", "answer": "câu trả lời", "expect": "kỳ vọng",
+    "verdicts": "đối chiếu kỳ vọng", "caption": "chú thích", "text": "đoạn văn",
+}  # fmt: skip
 PERSONAL = re.compile(r"^(?:MSSV|HO_TEN|LOP)\s*=.*\n?", re.MULTILINE)  # what ``submit`` rewrites
 
 
@@ -28,15 +32,20 @@ def find_record(nb) -> dict | None:
     return None
 
 
-def code_cells(nb) -> list[tuple[str, dict]]:
-    """Return the code cells that are not empty, each with the heading it stands under."""
+def sections(nb) -> list[tuple[str, dict]]:
+    """Return the cells that are not empty, each with the heading it stands under."""
     cells, heading = [], ""
     for cell in nb.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
             heading = cell.source.splitlines()[0].lstrip("# ")
-        elif cell.cell_type == "code" and cell.source.strip():
+        if cell.source.strip():
             cells.append((heading, cell))
     return cells
+
+
+def code_cells(nb) -> list[tuple[str, dict]]:
+    """Return the code cells of ``sections``."""
+    return [(heading, cell) for heading, cell in sections(nb) if cell.cell_type == "code"]
 
 
 def source_hash(cell) -> str:
@@ -44,25 +53,66 @@ def source_hash(cell) -> str:
     return sha256(PERSONAL.sub("", cell.source).strip().encode()).hexdigest()
 
 
+def checksum(output) -> str:
+    """Return the checksum by which the record knows what was shown."""
+    text = "".join(f"{mime}\n{content.strip()}\n" for mime, content in sorted(output.data.items()))
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def broken_seal(nb, sealed: list[tuple[str, str]]) -> str | None:
+    """Say which output is the first that is not what the run has shown in that place; None if there is none.
+
+    It finds careless edits, and not who recomputes the seal.
+    """
+    found = [
+        (f"{bth2(output)['kind']} {bth2(output).get('key', '')}", heading, output)
+        for heading, cell in code_cells(nb)
+        for output in cell.outputs
+        if bth2(output).get("kind", "record") not in ("progress", "record")
+    ]
+    names, expected, sums = [name for name, *_ in found], [name for name, _ in sealed], dict(sealed)
+    captions = {name: output.data.get("text/markdown", "") for name, _, output in found if name.startswith("caption ")}
+    for i, (name, heading, output) in enumerate(found):
+        kind, _, key = name.partition(" ")
+        where = f"{KINDS.get(kind, kind)} “{key}” (mục “{heading}”)"
+        about = bth2(output)
+        caption = captions.get(f"caption {'Hình' if kind == 'figure' else 'Bảng'} {about.get('number')}")
+        if name not in sums or name in names[:i]:
+            return f"{where} được thêm vào sau lần chạy đã lưu"
+        if lost := next((other for other in expected[: expected.index(name)] if other not in names), None):
+            kind, _, key = lost.partition(" ")
+            return f"{KINDS.get(kind, kind)} “{key}”, lẽ ra đứng trước {where}, đã bị xoá"
+        if [other for other in expected if other in names][i] != name:
+            return f"{where} không đứng ở chỗ của nó"
+        if checksum(output) != sums[name] or (caption and about.get("caption", "") not in caption):
+            return f"{where} không phải là kết quả đã chạy"
+    if lost := next((other for other in expected if other not in names), None):
+        kind, _, key = lost.partition(" ")
+        return f"{KINDS.get(kind, kind)} “{key}” ở cuối notebook đã bị xoá"
+    return None
+
+
 def staleness(nb) -> str | None:
-    """Say which cell is the first whose outputs cannot be trusted and why; None if there is none.
+    """Say which cell or output is the first that cannot be trusted and why; None if there is none.
 
     A notebook without a record is held only to what any notebook shows: its execution counts and
-    its errors.
+    its errors. A cell is known by its execution count, so that one run again after an interrupt is no fault.
     """
     record = find_record(nb)
     hashes = record["cells"] if record else None
-    last = 0
-    for i, (heading, cell) in enumerate(code_cells(nb)):
+    last, cells = 0, code_cells(nb)
+    if isinstance(hashes, list):  # records as they were until 2026: the cells from top to bottom
+        if len(hashes) > len(cells):
+            return "có ô mã bị xoá sau lần chạy đã lưu"
+        hashes = {str(cell.execution_count): code for (_, cell), code in zip(cells, hashes, strict=False)}
+    for i, (heading, cell) in enumerate(cells):
         if cell.execution_count is None:
             what = "chưa được chạy"
         elif cell.execution_count <= last:
             what = "đã được chạy không theo thứ tự từ trên xuống"
         elif any(output.output_type == "error" for output in cell.outputs):
             what = "đã dừng vì lỗi"
-        elif hashes is not None and i >= len(hashes):
-            what = "được thêm vào sau lần chạy đã lưu"
-        elif hashes is not None and hashes[i] != source_hash(cell):
+        elif hashes is not None and hashes.get(str(cell.execution_count)) != source_hash(cell):
             what = "khác với mã đã chạy (bị sửa, thêm hoặc xoá sau khi chạy)"
         else:
             last = cell.execution_count
@@ -70,9 +120,7 @@ def staleness(nb) -> str | None:
         where = f"mục “{heading}”, " if heading else ""
         first_line = cell.source.strip().splitlines()[0][:60]
         return f"ô mã thứ {i + 1} ({where}dòng đầu “{first_line}”) {what}"
-    if hashes is not None and len(hashes) > len(code_cells(nb)):
-        return "có ô mã ở cuối notebook bị xoá sau lần chạy đã lưu"
-    return None
+    return broken_seal(nb, record["shown"]) if record and "shown" in record else None
 
 
 def limits(record: dict | None) -> list[tuple[str, str]]:

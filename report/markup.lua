@@ -111,15 +111,21 @@ local function numbered(tex)
     return row .. '\\\\'
   end)
   tex = tex:gsub('\\(e?q?)ref%s*{(.-)}', function(kind, label) return '\\text{' .. cite(kind, label) .. '}' end)
-  return (tex:gsub('\\no[nt][ua][mg]b?e?r?%f[%A]', ''):gsub('\\require%s*%b{}', ''))
+  return (tex:gsub('\\require%s*%b{}', ''))
 end
+
+-- What pandoc does not read, in words that it reads; names that it writes, as Typst has them now.
+local TEX = { ['\\nonumber'] = '', ['\\notag'] = '', ['\\mathstrut'] = '', ['\\smash'] = '', ['\\cfrac'] = '\\frac',
+  ['\\dbinom'] = '\\binom', ['\\tbinom'] = '\\binom', ['\\Bbb'] = '\\mathbb', ['\\degree'] = '{}^\\circ' }
+local TYPST = { sect = 'inter', ['sect.big'] = 'inter.big', ['dot.circle'] = 'dot.o', ['dot.circle.big'] = 'dot.o.big',
+  ['times.circle'] = 'times.o', ['times.circle.big'] = 'times.o.big', ['minus.circle'] = 'minus.o' }
 
 local function equation(math, key)
   local labels, tex = pandoc.List {}, expanded(math.text)
   for label in tex:gmatch('\\label%s*{(.-)}') do labels:insert(anchor('eq-' .. label)) end
   local kind, cited = tex:match('^%s*\\(e?q?)ref%s*{([^{}]*)}%s*$')
   if cited then return call('goto(' .. quote(place('eq-' .. cited)) .. ')', { pandoc.Str(cite(kind, cited)) }) end
-  tex = numbered(tex):gsub('\\textcolor%s*%b{}', ''):gsub('(%d){,}(%d)', '%1\\text{,}%2')
+  tex = numbered(tex):gsub('\\%a+', TEX):gsub('\\textcolor%s*%b{}', ''):gsub('(%d){,}(%d)', '%1\\text{,}%2')
   tex = tex:gsub('{%s*\\(%a%a)%f[%A]%s*([^{}]*)}', function(font, body)
     return ('bf rm it sf tt'):find(font, 1, true) and '{\\math' .. font .. '{' .. body .. '}}' or nil
   end)
@@ -134,6 +140,7 @@ local function equation(math, key)
   local body = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math(math.mathtype, fenced) } }, 'typst', OPTIONS)
   local code, end_of_body = body:match('^(%$.*%$)(.-)%s*$')
   if not code or end_of_body ~= '' or rejected[key] then return pandoc.Code(math.text) end -- beyond pandoc or Typst
+  code = code:gsub('%a[%a.]+', TYPST):gsub('delim: "||"', tex:find('Vmatrix', 1, true) and 'delim: "‖"' or 'delim: "|"')
   local display = math.mathtype == 'DisplayMath'
   local whole = display or math.text:find('\\begin', 1, true) -- no line may end inside it
   formulas[key] = ('#%s(block: %s, alt: %s, %s.body);'):format(whole and 'formula' or 'math.equation',
