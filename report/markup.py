@@ -251,17 +251,20 @@ class TypstPreprocessor(Preprocessor):
                     browser.append("HTML")
                     content = content if nameless else ""
             if mime in RICH_TEXT and content.strip():
-                return self._add(output, "typst", RICH_TEXT[mime], content, key)
-            if mime not in RICH_TEXT and content and self._picture(key, mime, content):
+                self._add(output, "typst", RICH_TEXT[mime], content, key)
+                return
+            if mime not in RICH_TEXT and content:
                 alt = meta.get("alt") or (plain if not nameless else "") or "Hình do mã vẽ ra"
                 size = output.metadata.get(mime) or output.metadata
                 size = "".join(f", {side}: {quote(str(size.get(side, '')))}" for side in ("width", "height"))
-                output["typst"] = f"#picture({quote(key)}, {quote(alt)}{size})"
-                return None
+                drawing = f"#picture({quote(key)}, {quote(alt)}{size})"
+                if self._picture(key, mime, content) or not output["typst"]:
+                    output["typst"] = drawing
+                if key in self.resources["pictures"]:
+                    return
         if browser and (nameless or not plain.strip()):
             name = re.sub(r"application/vnd\.|\W?v\d.*|\+json|jupyter\.|-view", "", browser[0])
             output["typst"] = f"#emph({quote(f'[Nội dung tương tác ({name}): chỉ xem được trong notebook]')})"
-        return None
 
     def _picture(self, key: str, mime: str | None, content: str | bytes) -> bool:
         """Keep a picture under its key; False when it is none, or one Typst cannot read."""

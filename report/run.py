@@ -60,9 +60,9 @@ class ProgressClient(NotebookClient):
 
 def kernel_of(nb) -> str:
     """Return the name of the notebook's kernel, or of this machine's Python where that is not there."""
-    spec = nb.metadata.get("kernelspec", {})
-    name, here = spec.get("name", "python3"), KernelSpecManager().find_kernel_specs()
+    spec, here = nb.metadata.get("kernelspec", {}), KernelSpecManager().find_kernel_specs()
     language = spec.get("language") or nb.metadata.get("language_info", {}).get("name", "python")
+    name = spec.get("name", language)
     if name not in here and language.lower() == "python":
         name = "python3"
     if name not in here:

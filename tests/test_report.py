@@ -1,14 +1,13 @@
 """The report: what a notebook may hold, when it is refused, and the committed pair of files."""
 
-import base64
 import io
+import json
 import os
 import re
-import struct
 import subprocess
 import sys
 import unicodedata
-import zlib
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,14 +16,17 @@ import pytest
 from pypdf import PdfReader
 from report_samples import (
     SVG,
+    base64_of,
     code,
     course_notebook,
     display,
     figure,
-    full_notebook,
+    grid,
     markdown,
     notebook,
+    picture,
     raw_cell,
+    shown,
     stream,
     table,
     text,
@@ -41,9 +43,18 @@ NOTEBOOK = ROOT / "MSSV_BaiThucHanh2.ipynb"
 PDF = ROOT / "report" / "MSSV_BaiThucHanh2.pdf"
 
 
-def render(nb) -> PdfReader:
-    """Return the PDF of a notebook; Typst checks PDF/UA-1 and PDF/A-2a as it writes."""
-    return PdfReader(io.BytesIO(TypstPDFExporter().from_notebook_node(nb)[0]))
+def export(nb, folder="") -> tuple[PdfReader, list[str]]:
+    """Return the PDF of a notebook and what was replaced in it; Typst checks PDF/UA-1 and PDF/A-2a as it writes."""
+    pdf, resources = TypstPDFExporter().from_notebook_node(nb, {"metadata": {"name": "Sổ", "path": str(folder)}})
+    return PdfReader(io.BytesIO(pdf)), resources["notes"]
+
+
+def render(*cells, folder="") -> PdfReader:
+    """Return the PDF of a notebook or of a foreign one with these cells; nothing in it may have been replaced."""
+    nb = cells[0] if "cells" in cells[0] else notebook(*cells)
+    reader, notes = export(nb, folder)
+    assert not notes, f"Typst refused parts of it: {notes}"
+    return reader
 
 
 def page_text(reader: PdfReader, page: int | None = None) -> str:
@@ -53,17 +64,12 @@ def page_text(reader: PdfReader, page: int | None = None) -> str:
     return " ".join(unicodedata.normalize("NFKC", joined).split())
 
 
-def png(width: int, height: int) -> str:
-    """Return a grey picture in base64."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        crc = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + crc
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    rows = (b"\0" + b"\x80" * width) * height
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + body).decode()
+def says(found: str, present, absent=()) -> None:
+    """Check what stands in a text and what does not."""
+    for part in present:
+        assert part in found, f"{part!r} is not in {found!r}"
+    for part in absent:
+        assert part not in found, f"{part!r} should have been left out of {found!r}"
 
 
 def structure(reader: PdfReader, role: str) -> list[dict]:
@@ -85,21 +91,41 @@ def structure(reader: PdfReader, role: str) -> list[dict]:
     return found
 
 
-def fonts(reader: PdfReader) -> dict[str, bool]:
-    """Return the names of all fonts used, and whether each is embedded."""
-    found = {}
-    for page in reader.pages:
-        for font in page["/Resources"].get("/Font", {}).values():
-            descendant = font.get_object()["/DescendantFonts"][0].get_object()
-            name = re.sub(r"^/[A-Z]{6}\+", "", descendant["/BaseFont"])
-            descriptor = descendant["/FontDescriptor"]
-            found[name] = any(f"/FontFile{n}" in descriptor for n in ("", "2", "3"))
-    return found
-
-
 def bookmarks(outline) -> list[str]:
     """Return the titles of the bookmarks of all levels, in order."""
     return [title for entry in outline for title in (bookmarks(entry) if isinstance(entry, list) else [entry.title])]
+
+
+def goals(reader: PdfReader) -> list[str]:
+    """Return where the links lead: ``"inside"`` or an address."""
+    notes = [note.get_object() for page in reader.pages for note in page.get("/Annots", [])]
+    return [note.get("/A", {}).get("/URI", "inside") for note in notes]
+
+
+def pieces(reader: PdfReader) -> list[tuple]:
+    """Return of each piece of text: page, height on it, left edge, right edge as it must at least be, text, font."""
+    found = []
+    for number, page in enumerate(reader.pages):
+
+        def visit(text_, cm, tm, font, size, number=number):
+            text_ = text_.replace("\u200b", "").strip()
+            if text_:
+                left, size = cm[4] + tm[4] * cm[0], size * tm[0] * cm[0]
+                right = left + 0.36 * size * len(text_.split("\n")[0])
+                found.append(
+                    (number, round(cm[5] + tm[5] * cm[3]), left, right, text_, (font or {}).get("/BaseFont", ""))
+                )
+
+        page.extract_text(visitor_text=visit)
+    return found
+
+
+def stays_on_the_page(reader: PdfReader) -> None:
+    """Check that no text reaches into the right margin and none begins before its neighbour has ended."""
+    found = sorted(pieces(reader))
+    assert max(piece[3] for piece in found) <= 595 - 50, "text reaches into the margin"
+    over = [(a[4], b[4]) for a, b in pairwise(found) if a[:2] == b[:2] and b[2] < a[3] - 1]
+    assert not over, f"text stands over text: {over}"
 
 
 # ---------------------------------------------------------------- what a notebook may hold
@@ -112,24 +138,54 @@ FRAME = (
     "<tr><th>1</th><td>*b_</td><td>-3e-05</td></tr></tbody></table></div>"
 )
 SPECIAL = "# $ @tag < > _ * \\ ` ~ \" ' [ ] / // = - + #let x = 1 #panic() $5 a_b_c"
-PICTURE = {"i.png": {"image/png": png(60, 20)}}
-BROKEN = base64.b64encode(b"no picture").decode()
+SPECIAL_MARKDOWN = SPECIAL.replace("\\", "\\\\").replace("`", "\\`").replace("<", "\\<").replace("$", "\\$")
+GIF, PLOTLY, WIDGET = "image/gif", "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
+OBJECT = "<IPython.core.display.HTML object>"
+ONLY_THERE = "chỉ xem được trong notebook"
+XARRAY = (
+    "<div><svg style='position: absolute; width: 0; height: 0'><defs><symbol id='i'><path d='M0 0'/></symbol></defs></svg>"
+    "<pre class='xr-text-repr-fallback'>&lt;xarray.Dataset&gt; hai lần</pre><div style='display:none'><ul><li>"
+    "<input type='checkbox'><label>Dimensions:</label></li></ul><img src='data:image/png;base64,AAAA'></div></div>"
+)
+COLAB = (
+    f"<div>{FRAME}<div class='colab-df-buttons'><button title='nút' style='display:none;'><svg height='24px' width='24px'>"
+    "<path d='M0 0h24v24'/></svg>bấm</button><script>const q = 1</script></div></div>"
+)
+MAP = (
+    "<div><span style='color:#565656'>Make this Notebook Trusted to load map: File -> Trust Notebook</span>"
+    "<iframe srcdoc='x'></iframe></div>"
+)
+VIDEO = "<video controls><source src='data:video/mp4;base64,AA'>Your browser does not support the video tag.</video>"
 
 
-def shown(data, **bth2):
-    """Return a code cell with one displayed output."""
-    return code("x", display(data, **bth2))
+def estimator() -> dict:
+    """Return what scikit-learn shows of a pipeline."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    pipeline = make_pipeline(LogisticRegression(C=2))
+    return {"text/html": pipeline._repr_html_(), "text/plain": repr(pipeline)}
 
 
-CASES = {
-    "special characters in text": (
-        markdown("Chữ: # $ @tag < > _ * \\\\ \\` ~ \" ' [ ] / // = - + #panic() $5 a_b_c"),
-        ["# $ @tag < > _ * \\ ` ~ \" ' [ ] / // = - + #panic() $5 a_b_c"],
-        [],
-    ),
+def animation() -> dict:
+    """Return what matplotlib shows of an animation."""
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(2, 1))
+    (line,) = drawing.subplots().plot([1, 2])
+    return {
+        "text/html": FuncAnimation(drawing, lambda i: line.set_ydata([i, 2]), frames=2).to_jshtml(),
+        "text/plain": OBJECT,
+    }
+
+
+# name: cell or cells, what the PDF's text holds, what it does not
+CONTENTS = {
+    "special characters in text": (markdown("Chữ: " + SPECIAL_MARKDOWN), [SPECIAL], []),
     "special characters in a heading": (
-        markdown('## Mục # $ @ < > _ ~ " [x] // = #panic()'),
-        ['Mục # $ @ < > _ ~ " [x] // = #panic()'],
+        markdown("## Mục # $ @ \\< > _ ~ [x] = #panic()"),
+        ["Mục # $ @ < > _ ~ [x] = #panic()"],
         [],
     ),
     "special characters in code and output": (
@@ -145,13 +201,37 @@ CASES = {
     "dollars that are no formula": (markdown("giá $5 và $10."), ["giá $5 và $10."], []),
     "formulas": (
         markdown("$\\|W\\|_2$ và\n\n$$\\sum_i y_i$$\n\n\\begin{align}\na&=b\\\\c&=d\n\\end{align}"),
-        ["‖W ‖2", "∑", "a = b c = d"],
+        ["‖W", "∑", "a = b c = d"],
         ["\\begin", "$"],
     ),
-    "formulas that cannot be read": (
-        markdown("$\\badmacro{x}$ rồi $f$(x) và $g$.h"),
-        ["\\badmacro{x} rồi f(x) và g.h"],
-        [],
+    "formulas that cannot be read cost themselves": (
+        markdown("### Còn\n\n$\\badmacro{x}$ rồi $f$(x) và $g$.h"),
+        ["Còn \\badmacro{x} rồi f(x) và g.h"],
+        ["#"],
+    ),
+    "formulas in words that pandoc or Typst has otherwise": (
+        markdown("$\\texttt{ab}\\cap\\odot\\otimes \\dbinom nk \\nonumber$ $\\textcolor{blue}{c}$ ${\\rm argmin}$"),
+        ["ab ∩ ⊙ ⊗", "c argmin"],
+        ["Mono", "\\"],
+    ),
+    "macros of earlier cells": (
+        [
+            markdown("$$\\newcommand{\\vect}[1]{\\boldsymbol{#1}}\\DeclareMathOperator{\\argmin}{arg\\,min}$$"),
+            markdown("$\\def\\R{\\mathbb R}\\vect{w} \\in \\R$"),
+            markdown("$\\argmin \\R$"),
+        ],
+        ["w ∈ R", "arg min"],
+        ["\\", "vect", "newcommand"],
+    ),
+    "labels, tags and what cites them": (
+        [
+            markdown(
+                "### Trước\n\n$$L = 1 \\label{eq:ce}$$\n\n\\begin{align}\na&=b\\tag{A}\\label{a}\\\\c&=d\n\\end{align}"
+            ),
+            markdown("Xem $\\eqref{eq:ce}$, (\\ref{a}), \\eqref{a} và $x = \\eqref{a}$."),
+        ],
+        ["Trước L = 1 (1)", "a = b (A)", "Xem (1), (A), (A) và x = (A)."],
+        ["label", "tag", "eqref", "eq:ce"],
     ),
     "an environment that begins a line": (
         markdown("$E = \\frac{1}{2}\n\\begin{bmatrix}\n1 & 2 \\\\\n- 3 & 4\n\\end{bmatrix}\n+ 1$ sau"),
@@ -164,15 +244,22 @@ CASES = {
         ["Hệ số (λ) và x; giá $ 5 hay $ 6; $ (\\mu) $"],
         ["lambda"],
     ),
+    "a table right below text, with breaks and formulas": (
+        markdown(
+            "Ở bảng:\n| $\\|W\\|$ | b |\n|:--|--:|\n| một<br>hai $|x|$ | `c \\| d` |\n\n> trích\n> |e|\n> |-|\n> |f|\n"
+        ),
+        ["Ở bảng: ‖W", "một hai | x |", "c | d", "trích e f"],
+        ["|:--", "|-|", "<br>"],
+    ),
     "lists": (
         markdown("chữ\n- một\n  - hai\n    1. ba\n- [x] xong\n- [ ] chưa"),
         ["• một", "‣ hai", "1. ba", "xong", "chưa"],
         ["[x]"],
     ),
-    "footnotes and quotes": (
-        markdown("thân[^1]\n\n> trích\n\n[^1]: lời chú thích"),
-        ["thân", "trích", "lời chú thích"],
-        ["[^1]"],
+    "lists of other kernels": (
+        shown({"text/html": "<dl><dt>$ten</dt><dd><ol class=list-inline><li>'a_1'</li><li>'b_2'</li></ol></dd></dl>"}),
+        ["$ten 'a_1' · 'b_2'"],
+        [],
     ),
     "links": (
         markdown("[một](#đâu-đó) [hai](tep.csv) [ba](http://a.vn/?x=1&y_z=2#t) <https://b.vn/_c_>"),
@@ -183,17 +270,11 @@ CASES = {
         markdown(
             "<b>đậm</b> H<sub>2</sub>O $x^2$<br>dòng\n\n<div align=center>\n\n**giữa**\n\n</div>\n\n"
             "<details><summary>tóm tắt</summary>kỹ</details><!-- ẩn --><script>alert(1)</script>\n\n"
-            "<table><tr><th>A</th></tr><tr><td>7</td></tr></table>"
+            "<span>$y^2$</span> sau <div><table><tr><th>A</th></tr><tr><td>7</td></tr></table></div>"
         ),
-        ["đậm H2O x2", "dòng", "giữa", "tóm tắt", "kỹ", "A 7"],
-        ["<b>", "ẩn", "alert"],
+        ["đậm H2O x2", "dòng", "giữa", "tóm tắt", "kỹ", "y2 sau", "A 7"],
+        ["<b>", "ẩn", "alert", "$"],
     ),
-    "a formula in a span, a table in a div": (
-        markdown("<span>$x^2$</span> sau\n\n<div><table><tr><th>A</th><td>7</td></tr></table></div>"),
-        ["x2 sau", "A 7"],
-        ["$", "<"],
-    ),
-    "HTML left open": (markdown("<div><b>mở\n\nvẫn đọc được"), ["mở", "vẫn đọc được"], ["<"]),
     "a table as HTML": (
         shown({"text/html": FRAME, "text/plain": "không dùng"}),
         ["tên_cột điểm 0 #a$ 1.25 1 *b_ −3e-05"],
@@ -204,22 +285,75 @@ CASES = {
         ["a b x|y 1,5 cuối 2,5"],
         ["|:--"],
     ),
-    "HTML with nothing to read": (
-        shown({"text/html": "<script>1</script>", "text/plain": "chữ thay"}),
-        ["chữ thay"],
-        ["script"],
-    ),
     "LaTeX": (shown({"text/latex": "$\\displaystyle x^{2} + 1$"}), ["x2 + 1"], ["displaystyle"]),
     "JSON": (shown({"application/json": {}, "text/plain": "{'a': 1}"}), ["{'a': 1}"], []),
-    "a widget": (
-        shown({"application/vnd.jupyter.widget-view+json": {}, "text/plain": "HBox()"}),
-        [],
-        ["HBox"],
+    "several forms: what Jupyter shows": (
+        [
+            shown(
+                {
+                    "text/html": "<i>là HTML</i>",
+                    "text/latex": "là LaTeX",
+                    "text/markdown": "là Markdown",
+                    "text/plain": "p",
+                }
+            ),
+            shown({"text/latex": "kiểu $y$", "image/png": base64_of(picture(9, 9)), "text/plain": "chữ"}),
+        ],
+        ["là HTML", "kiểu y"],
+        ["LaTeX", "Markdown", "chữ"],
     ),
-    "ANSI colours and control codes": (
-        code("x", stream("\x1b[31mđà\x1b[0m \x07chuông\n10%\r 50%\r100%\nabc\b\b\bxyz\n")),
-        ["đà chuông", "100%", "xyz"],
-        ["[31m", "50%", "abc"],
+    "HTML with nothing to read": (
+        [
+            shown({"text/html": "<script>1</script>", "text/plain": "chữ thay"}),
+            shown({"text/html": "<style>.a{width:1px}</style>", "text/plain": OBJECT}),
+            shown({"application/javascript": "alert(1)", "text/plain": OBJECT.replace("HTML", "Javascript")}),
+        ],
+        ["chữ thay"],
+        ["script", OBJECT, "width", "alert"],
+    ),
+    "HTML beside a script": (
+        shown({"text/html": "<b>Kết quả</b><script>1</script>", "text/plain": OBJECT}),
+        ["Kết quả"],
+        [],
+    ),
+    "a widget": (shown({WIDGET: {}, "text/plain": "HBox()"}), [ONLY_THERE], ["HBox"]),
+    "a bar of progress": (shown({WIDGET: {}, "text/plain": "  0%|    | 0/10 [00:00<?]"}), [], ["0%", ONLY_THERE]),
+    "a Plotly figure": (shown({PLOTLY: {"data": []}}), [f"(plotly): {ONLY_THERE}"], []),
+    "a Plotly figure with HTML": (
+        shown({PLOTLY: {}, "text/html": "<div><script>Plotly.newPlot()</script><div class=p></div></div>"}),
+        [f"(plotly): {ONLY_THERE}"],
+        ["newPlot"],
+    ),
+    "a map and a video": (
+        [shown({"text/html": MAP, "text/plain": "<Map at 0x7f>"}), shown({"text/html": VIDEO, "text/plain": OBJECT})],
+        [f"{ONLY_THERE}] x [Nội dung"],
+        ["Trust", "0x7f", "support", OBJECT],
+    ),
+    "an estimator of scikit-learn": (shown(estimator()), ["Pipeline(steps="], ["rerun", "In a Jupyter", "Parameters"]),
+    "an animation of matplotlib": (shown(animation()), [], ["Once", "Loop", "Reflect", OBJECT, ONLY_THERE]),
+    "HTML with its own fall-back": (
+        shown({"text/html": XARRAY, "text/plain": "<xarray.Dataset>\nDimensions: 2"}),
+        ["<xarray.Dataset> Dimensions: 2"],
+        ["hai lần", "Dimensions:Dim", "[Hình"],
+    ),
+    "a data frame of Colab": (
+        shown({"text/html": COLAB, "text/plain": "p"}),
+        ["tên_cột điểm 0 #a$"],
+        ["nút", "bấm", "const"],
+    ),
+    "a drawing inside HTML": (
+        shown({"text/html": f"<table><tr><td>Bytes</td><td>{SVG}<svg width='16'><path/></svg></td></tr></table>"}),
+        ["Bytes"],
+        ["[Hình"],
+    ),
+    "ANSI colours, backspaces, carriage returns": (
+        code(
+            "x",
+            stream("\x1b[31mđà\x1b[0m \x07chuông\n10%\r 50%\r100%\nso 1.5 \b, sau\n-\b \bxong N\bNA\bA\nabcd"),
+            stream("ef\rxy"),
+        ),
+        ["đà chuông 100% so 1.5, sau xong NA xycdef"],
+        ["[31m", "50%"],
     ),
     "raw cells": (raw_cell("\\documentclass #raw <b>"), ["\\documentclass #raw <b>"], []),
     "another language": (code('%%bash\necho $HOME "#{x}" `ls`'), ['echo $HOME "#{x}" `ls`'], []),
@@ -228,142 +362,207 @@ CASES = {
         ["let s = `#{y}`; // ```", "\\begin{align}", "thụt # vào"],
         ["$$"],
     ),
-    "pictures in Markdown": (
-        markdown(
-            "![a](attachment:i.png) ![b](khong-co.png) ![c](https://a.vn/c.png)",
-            attachments=PICTURE,
-        ),
+    "pictures that are not there": (
+        markdown("![b](khong-co.png) ![c](https://a.vn/c.png)"),
         ["[Hình: b] [Hình: c]"],
-        ["[Hình: a]"],
+        [],
     ),
-    "a picture that is none": (
-        markdown("![hỏng](attachment:i.png) *vẫn còn*", attachments={"i.png": {"image/png": BROKEN}}),
+    "pictures that are none": (
+        markdown("![hỏng](attachment:i.png) *vẫn còn*", attachments={"i.png": {"image/png": base64_of(b"no")}}),
         ["[Hình: hỏng] vẫn còn"],
         ["![", "*vẫn"],
     ),
-    "an SVG that is none": (
-        shown({"image/svg+xml": "<svg><broken", "text/plain": "mô tả"}),
-        ["mô tả"],
-        ["<broken"],
+    "attachments, however their names are spelt": (
+        [
+            markdown(f"{i} {link}", attachments={name: {"image/png": base64_of(picture(9, 9))}})
+            for i, (link, name) in enumerate(
+                [
+                    ("![a](attachment:i.png)", "i.png"),
+                    ("![a](attachment:a b.png)", "a b.png"),
+                    ("![a](<attachment:a b.png>)", "a b.png"),
+                    ("![a](attachment:a%20b.png)", "a%20b.png"),
+                    ("![a](attachment:a%20b.png)", "a b.png"),
+                    ('<img src="attachment:a b.png">', "a b.png"),
+                    ("![a](attachment:%C4%91%E1%BB%93.png)", unicodedata.normalize("NFD", "đồ.png")),
+                ]
+            )
+        ],
+        ["0", "6"],
+        ["Hình", "![", "attachment"],
     ),
     "emoji and other scripts": (
-        markdown("vui 🎉 👩‍🚀 ✅ 日 và `🎉` $🎉$ ✓ ✗ ≈ →"),
-        ["vui [party popper] [woman][rocket] [white heavy check mark] [U+65E5]", "✓ ✗ ≈ →"],
+        [markdown("vui 🎉 👩‍🚀 ✅ 日 và `🎉` $🎉$ ✓ ✗ ≈ →"), code('print("🎉")', stream("🚀\n"))],
+        ["vui [party popper] [woman][rocket] [white heavy check mark] [U+65E5]", "✓ ✗ ≈ →", 'print("[party popper]")'],
         ["\ufffd"],
     ),
-    "emoji in code and headings": (
-        code('print("🎉")', stream("🚀\n")),
-        ['print("[party popper]")', "[rocket]"],
+    "what only PDF/UA and PDF/A forbid": (
+        [
+            markdown("##"),
+            markdown("## ![](khong-co.png)\n\nđề mục là ảnh"),
+            code("print('\ue0b0')", stream("\ufeffMSSV \uffff\ue0b0 hết")),
+            shown({"text/html": FRAME.replace("điểm", "\ufeffĐiểm")}),
+        ],
+        ["đề mục là ảnh", "print('[U+E0B0]')", "MSSV [U+E0B0] hết", "tên_cột Điểm"],
         [],
     ),
     "front matter that is none": (markdown("---\na: [b\n---\nthân"), ["a: [b", "thân"], []),
+    "folds and tags of others": (
+        [
+            code("nguồn_1", stream("ra 1"), jupyter={"source_hidden": True}),
+            code("nguồn_2", stream("RA 2"), jupyter={"outputs_hidden": True}),
+            code("nguồn_3", stream("ra 3"), tags=["remove-input"]),
+            code("nguồn_4", stream("RA 4"), tags=["remove_cell"]),
+            code("#| echo: false\nnguồn_5", stream("ra 5")),
+            code("nguồn_6", stream("RA 6"), tags=["remove-output"]),
+        ],
+        ["ra 1 nguồn_2 ra 3 ra 5 nguồn_6"],
+        ["RA", "nguồn_1", "nguồn_3", "nguồn_4", "nguồn_5"],
+    ),
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@cache
+def contents() -> dict[str, str]:
+    """Return the text of each case: all stand in one PDF, behind their numbers."""
+    cells = [markdown("Mở đầu.")]
+    for i, (more, *_) in enumerate(CONTENTS.values()):
+        cells += [markdown(f"Trường hợp {i}:"), *(more if isinstance(more, list) else [more])]
+    found = re.sub(r" ?Trang \d+ / \d+( Sổ)?", "", page_text(render(*cells, markdown("Trường hợp cuối"))))
+    return dict(zip(CONTENTS, re.split(r"Trường hợp (?:\d+:|cuối)", found)[1:], strict=False))
+
+
+@pytest.mark.parametrize("case", CONTENTS)
 def test_content_becomes_text(case):
-    cell, present, absent = CASES[case]
-    found = page_text(render(notebook(markdown("Mở đầu."), cell)))
-    for expected in present:
-        assert expected in found, f"{case}: {expected!r} is not in the PDF's text: {found!r}"
-    for unwanted in absent:
-        assert unwanted not in found, f"{case}: {unwanted!r} is in the PDF's text: {found!r}"
+    _, present, absent = CONTENTS[case]
+    says(contents()[case], present, absent)
 
 
-def test_empty_cells_and_an_empty_notebook():
-    assert len(render(notebook(markdown(""), code(""), raw_cell(""))).pages) == 1
-    assert len(render(notebook()).pages) == 1
-
-
-def test_an_output_of_a_later_format():
-    nb = notebook(code("x"), markdown("sau"))
-    nb.nbformat_minor = 99
-    nb.cells[0].outputs.append(nbformat.from_dict({"output_type": "future output", "metadata": {}}))
-    assert "sau" in page_text(render(nb))
-
-
-def test_no_cell_reaches_into_the_next():
+def test_cells_left_open_end_there_and_each_has_its_own_notes():
     reader = render(
-        notebook(
-            markdown("<table><tr><td>mở"),
-            markdown("```\ncode không đóng"),
-            markdown("**sau** [a][1] chú[^1]\n\n[^1]: một"),
-            markdown("cuối chú[^1]\n\n[^1]: hai\n\n[1]: http://a.vn"),
-        )
+        markdown("<div><b>mở\n\nvẫn đọc được<table><tr><td>ô"),
+        markdown("```\ncode không đóng"),
+        markdown("**sau** [a][1] chú[^1]\n\n> trích\n\n[^1]: lời một"),
+        markdown("cuối chú[^1]\n\n[^1]: lời hai\n\n[1]: http://a.vn"),
     )
-    found = page_text(reader)
-    assert "sau [a][1]" in found, found
-    assert "một" in found and "hai" in found, found
+    says(page_text(reader), ["vẫn đọc được", "sau [a][1]", "trích", "lời một", "lời hai"], ["<", "[^1]"])
 
 
-def test_heading_levels_never_skip():
+def test_notebooks_with_nothing_in_them_and_of_later_formats():
+    assert len(render(markdown(""), code(""), raw_cell("")).pages) == len(render(notebook()).pages) == 1
+    later = notebook(code("x"), markdown("sau"))
+    later.nbformat_minor = 99
+    later.cells[0].outputs.append(nbformat.from_dict({"output_type": "future output", "metadata": {}}))
+    assert "sau" in page_text(render(later))
+
+
+TONES = ("", "\u0300", "\u0301", "\u0303", "\u0309", "\u0323")
+LETTERS = [unicodedata.normalize("NFC", vowel + tone) for vowel in "aăâeêioôơuưy" for tone in TONES] + ["đ"]
+LETTERS = [letter for both in LETTERS for letter in (both, both.upper()) if not letter.isascii()]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_every_vietnamese_letter_is_drawn_by_one_font_and_copied_as_it_is(form):
+    lines = ["".join(LETTERS[i : i + 12]) for i in range(0, len(LETTERS), 12)]
+    text_ = unicodedata.normalize(form, "\n".join(lines))
+    cells = "".join(f"| `{line}` | {line} |\n" for line in text_.split("\n"))
+    reader = render(code(f'"""{text_}"""', stream(text_)), markdown(f"| mã | chữ |\n|:--|:--|\n{cells}"))
+    copied = reader.pages[0].extract_text()
+    for line in lines:
+        assert copied.count(line) == 4, f"{line} is copied as {copied!r}"
+    for *_, drawn_, font in pieces(reader):
+        if any(letter in drawn_ for letter in LETTERS):
+            assert "JetBrainsMono" in font or "Libertinus" in font, f"{drawn_!r} is drawn by {font}"
+
+
+# ---------------------------------------------------------------- headings, links, references
+
+
+def test_heading_levels_never_skip_and_outputs_have_no_sections():
     cells = [markdown("### a"), markdown("# b\n\n#### c"), markdown("###### d\n\n# e")]
-    assert bookmarks(render(notebook(*cells)).outline) == ["a", "b", "c", "d", "e"]
+    assert bookmarks(render(*cells).outline) == ["a", "b", "c", "d", "e"]
+    cells = [markdown("# T\n\n## 1. a"), shown({"text/markdown": "# to\n\nchữ"})]
+    assert bookmarks(render(*cells).outline) == ["1. a"]
 
 
-def test_headings_in_outputs_are_no_sections():
-    nb = notebook(markdown("# T\n\n## a"), shown({"text/markdown": "# to\n\nchữ"}))
-    assert bookmarks(render(nb).outline) == ["a"]
+def test_the_contents_leave_out_headings_that_come_again():
+    parts = [markdown(f"## Phần {i}\n\n### Đề bài\n\n### Riêng {i}\n\n#### Sâu {i}") for i in range(2)]
+    found = re.findall(r"([^\W\d]\w* ?\d?) (?:\. )+", page_text(render(markdown("# T"), *parts), 0))
+    assert found == ["Phần 0", "Riêng 0", "Phần 1", "Riêng 1"]
 
 
-def test_long_code_is_wrapped_inside_the_margins():
-    word, line = "k" * 300, "từ " * 120
-    source = f'a = "{word}"\nb = "{line}"'
-    reader = render(notebook(code(source, stream(word + "\n")), markdown(f"```\n{word}\n```")))
-    found = page_text(reader).replace(" ", "")
-    assert found.count(word) == 3 and line.replace(" ", "") in found
-    longest = max(len(row) for row in reader.pages[0].extract_text().splitlines())
-    assert longest <= 106, f"a line of code has {longest} characters, where 105 fit"
+@pytest.mark.parametrize(
+    "target", ["neo", "ten", "2.-Mô-hình", "2-mô-hình", "2.-M%C3%B4-h%C3%ACnh", "2.%20Mô%20hình", "T", "eq-e"]
+)
+def test_each_kind_of_address_inside_the_notebook_has_its_target(target):
+    text_ = '<a id="neo"></a>\n## 2. Mô hình\n\nchữ <a name="ten"></a> $$x \\label{e}$$'
+    assert goals(render(markdown(f"# T\n\n[tới](#{target}) [không](#khong)"), markdown(text_))) == ["inside"]
 
 
-@pytest.mark.parametrize(("columns", "rows"), [(9, 3), (22, 120)])
-def test_wide_and_long_tables_fit(columns, rows):
-    lines = ["|" + "|".join(f"cột {i}" for i in range(columns)) + "|", "|" + "--:|" * columns]
-    lines += ["|" + "|".join(f"{i * 100 + k}.25" for i in range(columns)) + "|" for k in range(rows)]
-    reader = render(notebook(shown({"text/markdown": "\n".join(lines)})))
-    found = page_text(reader)
-    for i in range(columns):
-        for k in range(rows):
-            assert f"{i * 100 + k}.25" in found, f"row {k}, column {i} is missing"
-    if rows > 60:
-        assert len(reader.pages) > 1
-        assert "cột 0" in " ".join(reader.pages[1].extract_text().split()), "no header on page 2"
-    edges = []
-    for page in reader.pages:
-        page.extract_text(visitor_text=lambda t, cm, tm, *_: edges.append(tm[4] * bool(t.strip())))
-    assert max(edges) < 595 - 56, "the table reaches into the margin"
+@pytest.mark.parametrize("mention", ["Hình 1", "hình 1", "Bảng 1", "bảng 1", "\\eqref{e}"])
+def test_each_kind_of_mention_is_a_link(mention):
+    outputs = [figure(1, "Một."), table(1, "Hai.", "| a |\n|:--|\n| b |")]
+    assert goals(render(markdown(f"$$x \\label{{e}}$$ Xem {mention}, Hình 9."), code("x", *outputs))) == ["inside"]
 
 
-def pieces(reader: PdfReader) -> list[tuple[int, int, float, float]]:
-    """Return of each piece of text: page, height on it, left edge, and right edge as it must at least be."""
-    found = []
-    for number, page in enumerate(reader.pages):
-
-        def visit(text_, cm, tm, font, size, number=number):
-            text_ = text_.replace("\u200b", "").strip()
-            if text_:
-                size *= tm[0] * cm[0]
-                left = cm[4] + tm[4] * cm[0]
-                right = left + 0.36 * size * len(text_.split("\n")[0])
-                found.append((number, round(cm[5] + tm[5] * cm[3]), left, right))
-
-        page.extract_text(visitor_text=visit)
-    return found
+def test_what_a_section_is_called_links_to_it():
+    text_ = "Xem Bài 2, bài 2, Mục 4 (L1), Mục 5, [nguồn](https://keras.io/api/)."
+    cells = [markdown(f"# T\n\n## Bài 1\n\n{text_}"), markdown("## Bài 2 – L2"), markdown("## Mục 4 – L1\n\nBài 3")]
+    contents_ = 3
+    assert goals(render(*cells)) == ["inside"] * (contents_ + 3) + ["https://keras.io/api/"]
 
 
-def right_edge(reader: PdfReader) -> float:
-    """Return how far the text reaches to the right."""
-    return max(right for *_, right in pieces(reader))
-
-
-def overlaps(reader: PdfReader) -> list[tuple]:
-    """Return the pairs of pieces of text of which one begins before the other, on its line, has ended."""
-    rows = sorted(pieces(reader))
-    return [(a, b) for a, b in pairwise(rows) if a[:2] == b[:2] and b[2] < a[3] - 1]
-
+# ---------------------------------------------------------------- what is wide, long or large
 
 HOUSING = ["longitude", "latitude", "housing_median_age", "total_rooms", "total_bedrooms", "population"]
 HOUSING += ["households", "median_income", "median_house_value", "ocean_proximity"]
+
+
+def frame(columns: int, groups=("",), rows=3) -> str:
+    """Return a data frame as pandas writes it: two levels of index, and of columns where there are groups.
+
+    The heads are 90000 + column, the cells 10000 + 100 row + column.
+    """
+    heads = [f"<tr><th></th><th></th>{''.join(f'<th>{90000 + c}</th>' for c in range(columns))}</tr>"]
+    if len(groups) > 1:
+        spans = "".join(f"<th colspan={columns // len(groups)}>{group}</th>" for group in groups)
+        heads.insert(0, f"<tr><th></th><th></th>{spans}</tr>")
+    body = ""
+    for r in range(rows * 2):
+        first = f"<th rowspan={rows}>{['MNIST', 'CIFAR-10'][r // rows]}</th>" if r % rows == 0 else ""
+        cells = "".join(f"<td>{10000 + 100 * r + c}</td>" for c in range(columns))
+        body += f"<tr>{first}<th>hàng{r}</th>{cells}</tr>"
+    return f"<table class='dataframe'><thead>{''.join(heads)}</thead><tbody>{body}</tbody></table>"
+
+
+def stand_in_columns(reader: PdfReader, rows, columns: int) -> None:
+    """Check that each number of a ``frame`` stands under the head of its column."""
+    found = pieces(reader)
+    for r in rows:
+        for c in range(columns):
+            (number,) = [piece for piece in found if piece[4] == f"{10000 + 100 * r + c}"]
+            heads = [piece for piece in found if piece[4] == f"{90000 + c}" and piece[0] == number[0]]
+            assert any(abs(head[2] - number[2]) < 8 and head[1] > number[1] for head in heads), (
+                f"{number} not under {heads}"
+            )
+
+
+@pytest.mark.parametrize(
+    ("columns", "groups", "bands"),
+    [(6, [""], 1), (30, [""], 3), (30, ["train", "dev", "test"], 3), (30, ["a", "b"], 3)],
+)
+def test_every_number_of_a_wide_frame_stands_under_its_column(columns, groups, bands):
+    reader = render(shown({"text/html": frame(columns, groups)}))
+    stand_in_columns(reader, range(6), columns)
+    found = page_text(reader)
+    for name in ("MNIST", "CIFAR-10", "hàng5"):
+        assert found.count(name) == bands, f"{name} of the index does not stand in each of {bands} bands: {found!r}"
+    stays_on_the_page(reader)
+
+
+def test_what_is_cut_of_a_long_frame_leaves_each_number_in_its_column():
+    reader = render(shown({"text/html": frame(3, rows=1000)}))
+    stand_in_columns(reader, (0, 59, 1980, 1999), 3)
+    says(page_text(reader), ["hàng59 ", "MNIST", "CIFAR-10", "lược bớt 1920 hàng"], ["hàng60 ", "hàng1979"])
 
 
 @pytest.mark.parametrize("times", [1, 2, 4])
@@ -372,565 +571,147 @@ def test_wide_tables_of_pandas_stay_on_the_page_and_apart(times):
     row = "".join(f"<td>{-122.230000 + i:.6f}</td>" for i in range(len(names)))
     head = "<th></th>" + "".join(f"<th>{name}</th>" for name in names)
     html = f"<table class='dataframe'><thead><tr>{head}</tr></thead><tbody><tr><th>0</th>{row}</tr></tbody></table>"
-    reader = render(notebook(shown({"text/html": html})))
+    reader = render(shown({"text/html": html}))
     found = page_text(reader)
-    for i, name in enumerate(names):
-        assert f"{-122.230000 + i:.6f}".replace("-", "") in found
-        assert name in found.replace(" ", ""), f"the heading {name} is torn apart or covered"
-    assert right_edge(reader) <= 595 - 50
-    assert not overlaps(reader)
+    says(found, [f"{122.230000 - i:.6f}" for i in range(len(names))])
+    says(found.replace(" ", ""), names)
+    stays_on_the_page(reader)
 
 
-def test_a_wide_matrix_stays_on_the_page():
+def test_wide_and_long_things_stay_on_the_page():
     row = " & ".join(f"a_{{{i}}} + b_{{{i}}}" for i in range(20))
     matrix = f"\\begin{{bmatrix}} {row} \\\\ {row} \\end{{bmatrix}}"
-    reader = render(notebook(markdown(f"$$A = {matrix}$$\n\nchữ $B = {matrix}$ chữ")))
-    assert right_edge(reader) <= 595 - 50
-
-
-def test_a_head_as_long_as_the_table_is_set():
-    rows = "".join(f"<tr><th>{i}</th><th>{i * 7}</th></tr>" for i in range(150))
-    reader = render(notebook(shown({"text/html": f"<table><thead>{rows}</thead></table>"})))
-    assert "149 1043" in page_text(reader)
-
-
-def test_long_outputs_are_cut_with_a_sentence():
-    steps = [stream(f"bước {i}\n") for i in range(3000)]
-    reader = render(notebook(code("x", *steps), code("y", stream("".join(f"dòng {i}\n" for i in range(19592))))))
-    found = page_text(reader)
-    assert len(reader.pages) <= 3
-    assert "bước 29 Ở đây đã lược bớt 2 960 dòng; notebook có đủ. bước 2990" in found
-    assert "lược bớt 19 552 dòng" in found and "dòng 19591" in found
-    short = page_text(render(notebook(code("x", stream("".join(f"dòng {i}\n" for i in range(50)))))))
-    assert "dòng 49" in short and "lược" not in short
-
-
-def test_tall_pictures_fit_a_page():
-    nb = notebook(markdown("trước"), shown({"image/png": png(100, 4000)}), markdown("sau"))
-    reader = render(nb)
-    assert len(reader.pages) <= 2
-    assert "sau" in page_text(reader)
-
-
-def test_alt_text_of_pictures_and_formulas():
+    word, line = "k" * 300, "từ " * 120
     reader = render(
-        notebook(
-            markdown("$\\lambda = 1$ ![ảnh đính kèm](attachment:i.png)", attachments=PICTURE),
-            code("x", figure(1, "Hình một.")),
-        )
+        shown({"text/markdown": grid(22, 120)}),
+        shown({"text/markdown": grid(9, 3)}),
+        markdown(f"$$A = {matrix}$$\n\nchữ $B = {matrix}$ chữ\n\n```\n{word}\n```"),
+        code(f'a = "{word}"\nb = "{line}"', stream(word + "\n")),
+        shown({"text/html": "<table><thead>" + "<tr><th>1</th><th>2</th></tr>" * 100 + "</thead></table>"}),
+        shown({"image/png": base64_of(picture(100, 4000))}),
+        markdown("sau"),
     )
-    assert [e["/Alt"] for e in structure(reader, "/Formula")] == ["\\lambda = 1"]
-    alts = [e.get("/Alt") for e in structure(reader, "/Figure")]
-    assert {"ảnh đính kèm", "Mô tả hình 1"} <= set(alts), alts
-
-
-# ---------------------------------------------------------------- the course's notebook
-
-
-@pytest.fixture(scope="module")
-def sample() -> PdfReader:
-    """Return the PDF of a small notebook that uses every part of the contract."""
-    rows = "| Lần | Độ chính xác |\n|:--|--:|\n| `sgd` | 97,25 ± 0,33 |\n"
-    nb = course_notebook(
-        code("def hidden_setup(): pass", tags=["setup"]),
-        markdown("giấu chữ", metadata={"tags": ["hide"]}),
-        code("hidden_code()", stream("hidden output"), tags=["hide"]),
-        markdown("## Bài 1 – Mạng"),
-        markdown("### Đề bài\n\n> **Bài 1**: vẽ. Xem Hình 1, Bảng 2 và Hình 9."),
-        code(
-            "draw(bai1)",
-            display({"text/plain": "epoch 3/30"}, kind="progress"),
-            text("caption", "**Hình 1.** chú thích lặp"),
-            figure(1, "Đồ thị `loss` của *hai* lần chạy."),
-        ),
-        code("rows()", table(2, "Số đo **chính**.", rows)),
-        code("say()", text("answer", "**Đạt 97,25 %.** Vì thế.\n\n- ✓ đúng\n- ✗ sai\n- ≈ gần")),
-        markdown("## Tổng kết"),
-        code("front()", table(3, "Mọi lần chạy.", rows.replace("97", "88"), kind="front")),
-        code("abstract()", text("abstract", "Tóm lược nửa trang.")),
-    )
-    return render(nb)
-
-
-def test_page_one(sample):
-    first = page_text(sample, 0)
-    for part in [
-        "Thực hành Deep learning cho Khoa học dữ liệu (DS201)",
-        "Bài thực hành 2: Các kỹ thuật tối ưu hoá mô hình",
-        "MSSV: MSSV · Họ tên: Họ và tên · Lớp: DS201 · Ngày chạy: 23/11/2026",
-        "Tóm lược nửa trang.",
-        "Bảng 3. Mọi lần chạy. Lần Độ chính xác sgd 88,25 ± 0,33",
-        "Mục lục Bài 1 – Mạng",
-    ]:
-        assert part in first, f"{part!r} is not on page 1: {first!r}"
-
-
-def test_contract(sample):
-    found = page_text(sample)
-    for part in [
-        "draw(bai1)",
-        "Hình 1. Đồ thị loss của hai lần chạy.",
-        "Bảng 2. Số đo chính. Lần Độ chính xác sgd 97,25 ± 0,33",
-        "Đạt 97,25 %. Vì thế. • ✓ đúng • ✗ sai • ≈ gần",
-        "Bảng 3. Mọi lần chạy.",
-        "tensorflow 2.21.0",
-    ]:
-        assert part in found, f"{part!r} is not in the PDF: {found!r}"
-    for part in [
-        "hidden",
-        "giấu",
-        "epoch",
-        "lặp",
-        "leave_record",
-        "say()",
-        "front()",
-        "SEED",
-    ]:
-        assert part not in found, f"{part!r} should have been left out"
-    assert found.count("Tóm lược") == 1
-
-
-def goals(reader: PdfReader) -> list[str]:
-    """Return what the links lead to: the text of a heading or the number of a figure or table, and addresses."""
-    found = []
-    for page in reader.pages:
-        for note in page.get("/Annots", []):
-            target = note.get_object()
-            found.append(target["/A"]["/URI"] if "/URI" in target.get("/A", {}) else "inside")
-    return found
-
-
-def test_references_are_links(sample):
-    # four entries of the contents, Bài 1, Hình 1 and Bảng 2, but not Hình 9
-    assert goals(sample) == ["inside"] * (4 + 3)
-
-
-@pytest.mark.parametrize("mention", ["Hình 1", "hình 1", "Bảng 1", "bảng 1"])
-def test_each_kind_of_mention_is_a_link(mention):
-    outputs = [figure(1, "Một."), table(1, "Hai.", "| a |\n|:--|\n| b |")]
-    assert goals(render(notebook(markdown(f"Xem {mention}."), code("x", *outputs)))) == ["inside"]
-
-
-def test_what_a_section_is_called_links_to_it():
-    text_ = "Xem Bài 2, bài 2, Mục 4 (L1), Mục 5, [nguồn](https://keras.io/api/)."
-    cells = [markdown(f"# T\n\n## Bài 1\n\n{text_}"), markdown("## Bài 2 – L2"), markdown("## Mục 4 – L1\n\nBài 3")]
-    contents = 3
-    assert goals(render(notebook(*cells))) == ["inside"] * (contents + 3) + ["https://keras.io/api/"]
-
-
-def test_the_contents_leave_out_headings_that_come_again():
-    parts = [markdown(f"## Phần {i}\n\n### Đề bài\n\n### Riêng {i}\n\n#### Sâu {i}") for i in range(2)]
-    first = page_text(render(notebook(markdown("# T"), *parts)), 0)
-    contents = re.findall(r"([^\W\d]\w* ?\d?) (?:\. )+", first)
-    assert contents == ["Phần 0", "Riêng 0", "Phần 1", "Riêng 1"], contents
-
-
-def test_a_table_that_goes_on_says_so():
-    rows = "".join(f"| {i} | {i * 7} |\n" for i in range(120))
-    reader = render(course_notebook(code("x", table(2, "Dài.", "| Một | Hai |\n|--:|--:|\n" + rows))))
-    assert len(reader.pages) >= 3
-    for number in range(1, len(reader.pages)):
-        if "7" in page_text(reader, number).split("Hai")[-1][:40]:
-            assert "Bảng 2 (tiếp)" in page_text(reader, number) and "Một Hai" in page_text(reader, number)
-    assert "(tiếp)" not in page_text(reader, 0)
-
-
-def test_document(sample):
-    root = sample.trailer["/Root"]
-    assert root["/Lang"].lower().startswith("vi")
-    assert root["/MarkInfo"]["/Marked"]
-    assert sample.metadata.title == "Bài thực hành 2: Các kỹ thuật tối ưu hoá mô hình"
-    assert sample.metadata.creation_date.date().isoformat() == "2026-11-23"
-    xmp = root["/Metadata"].get_object().get_data().decode()
-    assert re.search(r"pdfuaid:part\W+1\b", xmp), "the PDF does not claim PDF/UA-1"
-    assert re.search(r"pdfaid:part\W+2\b", xmp), "the PDF does not claim PDF/A-2"
-    titles = bookmarks(sample.outline)
-    assert titles == ["Bài 1 – Mạng", "Đề bài", "Tổng kết", "Thông tin để chạy lại"]
-    assert len(structure(sample, "/TH")) >= 4
-    used = fonts(sample)
-    assert all(used.values()), f"fonts not embedded: {used}"
-    assert {name.split("-")[0] for name in used} <= {"LibertinusSerif", "DejaVuSansMono"}, used
-
-
-def test_same_notebook_same_bytes():
-    nb = course_notebook(markdown("## A 🎉\n\n$x$"), code("y", figure(1, "Một.")))
-    first, second = (TypstPDFExporter().from_notebook_node(nb)[0] for _ in range(2))
-    assert first == second
-
-
-# ---------------------------------------------------------------- stale notebooks, and other limits
-
-
-def cells_of(nb):
-    """Return the code cells of a notebook."""
-    return [cell for cell in nb.cells if cell.cell_type == "code"]
-
-
-def never_run(nb):
-    cells_of(nb)[2].execution_count = None
-
-
-def out_of_order(nb):
-    cells_of(nb)[2].execution_count = 9
-
-
-def edited(nb):
-    cells_of(nb)[2].source += " + 1"
-
-
-def added(nb):
-    nb.cells.insert(4, code("z = 3"))
-    for i, cell in enumerate(cells_of(nb), 1):
-        cell.execution_count = i
-
-
-def removed(nb):
-    nb.cells.remove(cells_of(nb)[2])
-
-
-def failed(nb):
-    error = nbformat.v4.new_output("error", ename="ValueError", evalue="hỏng", traceback=["hỏng"])
-    cells_of(nb)[2].outputs = [error]
-
-
-def two_cells():
-    """Return a notebook with code cells: settings, x, y, record."""
-    return course_notebook(markdown("## Bài 2 – L2"), code("x = 1"), code("y = 2"))
-
-
-@pytest.mark.parametrize(
-    ("change", "cell", "what"),
-    [
-        (never_run, 3, "chưa được chạy"),
-        (out_of_order, 4, "không theo thứ tự"),
-        (edited, 3, "khác với mã đã chạy"),
-        (added, 3, "khác với mã đã chạy"),
-        (removed, 3, "khác với mã đã chạy"),
-        (failed, 3, "đã dừng vì lỗi"),
-    ],
-)
-def test_commands_refuse_a_stale_notebook_and_the_exporter_marks_it(change, cell, what):
-    nb = two_cells()
-    change(nb)
-    with pytest.raises(ReportError) as refusal:
-        files.render(nb, Path("a.ipynb"))
-    message = str(refusal.value)
-    assert f"ô mã thứ {cell} (mục “Bài 2 – L2”" in message and what in message, message
-    assert "hãy chạy lại" in message and "\n" not in message
-    first = page_text(render(nb), 0)
-    assert what in first and "KẾT QUẢ CŨ" in first, first
-
-
-def test_who_the_student_is_and_spaces_around_code_are_no_change():
-    nb = two_cells()
-    submit.personalize(nb, "21520000", 'O\'Neil "Tí"', "DS201.O11")
-    cells_of(nb)[1].source += "\n\n"
-    nb.cells.append(code(""))
-    assert staleness(nb) is None
-
-
-@pytest.mark.parametrize(
-    ("before", "after"), [("SEED = 0", "SEED = 7"), ("SEED", "MSSV_2 = 1\nSEED"), ("\nLOP", "\n LOP")]
-)
-def test_any_other_line_of_the_settings_is_a_change(before, after):
-    nb = two_cells()
-    assert before in cells_of(nb)[0].source
-    cells_of(nb)[0].source = cells_of(nb)[0].source.replace(before, after)
-    assert "ô mã thứ 1 (dòng đầu" in str(staleness(nb)), "the numbers are still those of the old settings"
-
-
-def test_a_foreign_notebook_needs_no_record():
-    assert "x = 1" in page_text(render(notebook(code("x = 1"))))
-    first = page_text(render(notebook(code("x = 1"), run=False)), 0)
-    assert "ô mã thứ 1" in first and "ALLOW_STALE" not in first, first
-
-
-@pytest.mark.parametrize(
-    ("limit", "mark", "sentence"),
-    [
-        ({"profile": "quick"}, "BẢN CHẠY NHANH", "bản chạy nhanh (quick)"),
-        ({"stand_in": True}, "DỮ LIỆU THAY THẾ", "Dữ liệu mnist là dữ liệu thay thế"),
-    ],
-)
-def test_limits_are_stated_on_page_one_and_in_the_header(limit, mark, sentence):
-    reader = render(course_notebook(*[markdown("## A\n\n" + "chữ\n\n" * 60)], **limit))
-    assert sentence in page_text(reader, 0)
-    for page in range(len(reader.pages)):
-        assert mark in page_text(reader, page), f"no mark in the header of page {page + 1}"
-
-
-# ---------------------------------------------------------------- commands
-
-
-def command(*arguments):
-    """Return the finished process of a Python module's command line."""
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUTF8": "1"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=300,
-    )
-
-
-def test_nbconvert_finds_the_exporters(tmp_path):
-    path = tmp_path / "một sổ.ipynb"
-    nbformat.write(notebook(code("x = 1", display({"image/svg+xml": SVG}))), path)
-    for exporter in ("TypstPDFExporter", "TypstExporter"):
-        done = command("nbconvert", "--to", f"report.exporter.{exporter}", path, "--no-input", "--output", "ra")
-        assert done.returncode == 0, done.stderr
-    assert "x = 1" not in page_text(PdfReader(tmp_path / "ra.pdf"))
-    assert (tmp_path / "ra.typ").is_file()
-    assert [p.suffix for p in (tmp_path / "ra_files").iterdir()] == [".svg"]
-
-
-def test_build_says_one_sentence_when_it_refuses(tmp_path, capsys):
-    nb = two_cells()
-    never_run(nb)
-    path, pdf = tmp_path / "a.ipynb", tmp_path / "a.pdf"
-    nbformat.write(nb, path)
-    assert main(["build", str(path), "--output", str(pdf)]) == 1
-    assert not pdf.exists()
-    assert main(["build", str(path), "--output", str(pdf), "--allow-stale"]) == 0
-    assert pdf.is_file()
-    assert main(["build", str(tmp_path / "none.ipynb")]) == 1
-    assert main(["build", str(pdf)]) == 1
-    stale, none, other = capsys.readouterr().err.splitlines()
-    assert "ô mã thứ 3" in stale and "Không tìm thấy" in none and "Không đọc được" in other
-
-
-def test_a_long_notebook_is_built_by_the_command(tmp_path):
-    nbformat.write(full_notebook(exercises=20, figures=2, tables=3), tmp_path / "a.ipynb")
-    done = command("report", "build", tmp_path / "a.ipynb", "--output", tmp_path / "a.pdf")
-    assert done.returncode == 0, done.stderr
-    assert len(PdfReader(tmp_path / "a.pdf").pages) >= 15
-
-
-def test_a_terminal_line_keeps_its_last_state():
-    assert clean("10 %\r50 %\r100 %\nxong\r\n") == "100 %\nxong\n"
+    found = page_text(reader)
+    says(found, [f"{c * 100 + r}.25" for c in range(22) for r in range(120)] + ["sau"])
+    says(page_text(reader, 1), ["cột 0"])
+    assert found.replace(" ", "").count(word) == 3 and line.replace(" ", "") in found.replace(" ", "")
+    assert max(piece[3] for piece in pieces(reader)) <= 595 - 50
+
+
+LONG = {
+    "lines": (stream("".join(f"dòng {i}\n" for i in range(3000))), "dòng 29 Ở đây đã lược bớt 2 960 dòng", "dòng 2999"),
+    "one line": (stream(str([*range(70000)])), "ký tự; notebook có đủ.", "69999]"),
+    "one word": (display({"text/plain": "x" * 400_000}), "ký tự; notebook có đủ.", "xxx"),
+    "a Markdown table": (display({"text/markdown": grid(2, 3000)}), "57.25 157.25 ... 2980.25", "lược bớt nhiều hàng"),
+    "lines in HTML": (
+        display({"text/html": "<pre>" + "\n".join(map(str, range(9000))) + "</pre>"}),
+        "lược bớt",
+        "8999",
+    ),
+    "a list": (display({"text/markdown": "- mục\n" * 3000}), "mục • Ở đây đã lược bớt 2910 mục", "mục"),
+    "a paragraph": (display({"text/markdown": "từ " * 9000}), "từ [Ở đây đã lược bớt", "từ"),
+}
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_long_outputs_are_cut_with_a_sentence(kind):
+    output, sentence, end = LONG[kind]
+    reader = render(code("x", output))
+    says(page_text(reader).replace("\u202f", " "), [sentence, end])
+    assert len(reader.pages) <= 3, "what is set is still too long"
+
+
+def test_short_outputs_are_whole_and_tabs_stop_at_eight():
+    says(page_text(render(code("x", stream("".join(f"dòng {i}\n" for i in range(50)))))), ["dòng 49"], ["lược"])
+    assert markup.printed("Tên\tĐiểm") == '#raw("Tên     Điểm", block: true, lang: none)'
     long = "x" * 1_000_000  # in one line, as interactive figures are: minutes, were the time quadratic
     assert clean(long) == long
 
 
-def test_an_invalid_notebook_is_one_sentence(tmp_path, capsys):
-    path = tmp_path / "a.ipynb"
-    path.write_text('{"cells": [{"cell_type": "markdown"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 4}')
-    assert main(["build", str(path)]) == 1
-    (sentence,) = capsys.readouterr().err.splitlines()
-    assert "không phải notebook hợp lệ" in sentence
+def drawn(reader: PdfReader) -> list[tuple[int, int]]:
+    """Return width and height of the pictures, in points."""
+    found = []
+
+    def see(operator, operands, cm, tm):
+        if operator == b"Do":
+            found.append((round(cm[0]), round(abs(cm[3]))))
+
+    for page in reader.pages:
+        page.extract_text(visitor_operand_before=see)
+    return found
 
 
-def test_typst_text_stands_alone():
-    text_, resources = TypstExporter().from_notebook_node(notebook(markdown("# T\n\nchữ")))
-    assert "chữ" in text_ and resources["output_extension"] == ".typ"
+def test_pictures_are_as_large_as_the_notebook_says(tmp_path):
+    (tmp_path / "a.png").write_bytes(picture(1200, 800))
+    data = {"image/png": base64_of(picture(1200, 800))}
+    cells = [shown(data, {"image/png": {"width": 300, "height": 200}}), shown(data, {"width": 300})]
+    sizes = ["width=300", "height=200 ", 'style="width: 300px"', 'style="max-width:9px;height:150pt"', 'width="225pt"']
+    cells += [markdown(f"<img src='a.png' {size}>") for size in sizes]
+    assert drawn(render(*cells, folder=tmp_path)) == [(225, 150)] * 7
+    ((width, _),) = drawn(render(markdown("a <img src='a.png' style='width:30%'>"), folder=tmp_path))
+    assert width == round(0.3 * 120 / 25.4 * 72), "30 % of the 120 mm for pictures within a line"
 
 
-# ---------------------------------------------------------------- the committed pair
+@pytest.mark.parametrize(
+    ("name", "kind", "mode"),
+    [("a.png", "JPEG", "L"), ("a.jpg", "PNG", "L"), ("a.jpg", "WEBP", "RGB"), ("a.bmp", "BMP", "RGB"), ("A.PNG", "PNG", "L"),
+     ("a.jpg", "JPEG", "CMYK"), ("a", "TIFF", "CMYK"), ("a.gif", "GIF", "L")],
+)  # fmt: skip
+def test_a_picture_is_what_its_bytes_are(tmp_path, name, kind, mode):
+    (tmp_path / name).write_bytes(content := picture(24, 16, kind, mode))
+    cells = [markdown(f"![chữ thay]({name})"), shown({"image/png": base64_of(content)})]
+    assert len(drawn(render(*cells, folder=tmp_path))) == 2
 
 
-@pytest.fixture(scope="module")
-def committed():
-    """Return the committed notebook, its PDF, and the text of each page."""
-    if not NOTEBOOK.exists():
-        pytest.skip(f"{NOTEBOOK.name} does not exist yet")
-    assert PDF.exists(), f"{PDF.relative_to(ROOT)} is missing: make report"
-    pdf = PdfReader(PDF)
-    return nbformat.read(NOTEBOOK, as_version=4), pdf, [p.extract_text() for p in pdf.pages]
+def test_alt_text_of_pictures_and_formulas():
+    attachments = {"i.png": {"image/png": base64_of(picture(60, 20))}}
+    cell = markdown("$\\lambda = 1$ ![ảnh đính kèm](attachment:i.png)", attachments=attachments)
+    reader = render(cell, code("x", figure(1, "Hình một.")))
+    assert [e["/Alt"] for e in structure(reader, "/Formula")] == ["\\lambda = 1"]
+    assert {"ảnh đính kèm", "Mô tả hình 1"} <= {e.get("/Alt") for e in structure(reader, "/Figure")}
 
 
-def words(content: str) -> list[str]:
-    """Return the words and numbers of a text, in order."""
-    content = unicodedata.normalize("NFKC", content.replace("\u200b", ""))
-    return re.findall(r"[^\W_]+", content)
+# ---------------------------------------------------------------- what Typst refuses
 
 
-def markdown_words(content: str) -> list[str]:
-    """Return the words and numbers that a piece of Markdown shows, but for two kinds.
-
-    Formulas, whose letters a PDF has in an order of its own; and Vietnamese in monospace, some of
-    whose letters the font composes of two glyphs: Typst spells them by ActualText, which pypdf
-    does not read.
-    """
-    hidden = r"\$\$?[^$]*\$\$?|\]\([^)]*\)|`[^`]*[^\x00-\x7f][^`]*`"
-    return words(re.sub(hidden, " ", content))
-
-
-def rejoined(text_words: list[str], known: set[str]) -> list[str]:
-    """Return the words with those put together again that end a line inside, as LongNames in tables do."""
-    result = []
-    for word in text_words:
-        if result and word[0].isupper() and len(word) > 3 and result[-1] + word in known:
-            word = result.pop() + word
-        result.append(word)
-    return result
-
-
-def find(block: list[str], text_words: list[str], start: int, gap: int = 60) -> int | None:
-    """Return where a block ends that stands in a text from ``start`` on, None if nowhere.
-
-    Its words must come in order; up to ``gap`` others may come between two of them, as the footer
-    and header between two pages do.
-    """
-    for first in range(start, len(text_words)):
-        end = first
-        for i, word in enumerate(block):
-            try:
-                end = text_words.index(word, end, end + (gap if i else 1)) + 1
-            except ValueError:
-                break
-        else:
-            return end
-    return None
-
-
-def displayed(nb, *kinds):
-    """Yield the kind and Markdown of the displayed outputs of some kinds, where not hidden."""
-    for cell in nb.cells:
-        if "hide" not in cell.metadata.get("tags", []):
-            for output in cell.get("outputs", []):
-                if bth2(output).get("kind") in kinds:
-                    yield bth2(output), output.data.get("text/markdown", "")
-
-
-def test_the_pdf_is_of_this_notebook(committed):
-    nb, pdf, _ = committed
-    expected = f"notebook-sha256:{notebook_hash(nb)}"
-    assert expected in pdf.metadata["/Keywords"], (
-        "the notebook has changed since report/MSSV_BaiThucHanh2.pdf was made: make report"
-    )
-
-
-def missing(nb, pages: list[str]) -> str | None:
-    """Say which answer or table of a notebook is the first that the pages do not hold, in order and in full."""
-    blocks = list(displayed(nb, "answer", "predictions", "table"))
-    text_words = rejoined(words(" ".join(pages)), {word for _, content in blocks for word in words(content)})
-    position = 0
-    assert blocks, "the notebook displays no answers or tables"
-    for meta, content in blocks:
-        # Code in a narrow column goes on below its row, so pypdf reads its words elsewhere.
-        content = re.sub("`[^`]*`", " ", content) if "`" in content and meta["kind"] == "table" else content
-        end = find(markdown_words(meta.get("caption", "") + " " + content), text_words, position)
-        name = f"{meta['kind']} {meta.get('number', '')}: {content[:80]!r}"
-        if end is None:
-            return name
-        position = end
-    return None
-
-
-def test_every_answer_and_table_is_in_the_pdf_in_order(committed):
-    nb, _, pages = committed
-    assert missing(nb, pages) is None, "not in the PDF after what stands before it"
-
-
-def drop_a_table(typst: str) -> str:
-    return "" if "table(" in typst else typst
-
-
-def misprint_a_digit(typst: str) -> str:
-    return typst.replace("97,25", "97,26")
-
-
-@pytest.mark.parametrize("fault", [drop_a_table, misprint_a_digit])
-def test_a_faulty_exporter_is_noticed(monkeypatch, fault):
-    """The check above is no good unless it sees an exporter that loses a table or changes a digit."""
-    rows = "| Lần | Đúng |\n|:--|--:|\n| a | 97,25 |\n"
-    nb = course_notebook(
-        code("x", table(1, "Số đo.", rows), text("answer", "Đạt 90 %.")), code("y", table(2, "B.", rows))
-    )
-    assert missing(nb, [page_text(render(nb))]) is None
+def let_be_wrong(monkeypatch, wrong: str) -> None:
+    """Let the Typst code be wrong of formulas that say LỖI and of texts that say HỎNG."""
     converted = markup.pandoc
-    monkeypatch.setattr(
-        markup, "pandoc", lambda fragments: (found := converted(fragments)) | {"typst": [*map(fault, found["typst"])]}
-    )
-    assert "table 1" in missing(nb, [page_text(render(nb))])
+
+    def wrongly(*arguments):
+        found = converted(*arguments)
+        for key, formula in found["formulas"].items():
+            found["formulas"][key] = bad = formula.replace("LỖI", wrong if len(wrong) == 1 else '" + panic() + "')
+            found["typst"] = [typst.replace(formula, bad) for typst in found["typst"]]
+        return found | {"typst": [typst.replace("HỎNG", wrong) for typst in found["typst"]]}
+
+    monkeypatch.setattr(markup, "pandoc", wrongly)
 
 
-def test_the_committed_pdf_is_what_this_exporter_makes(committed):
-    """A digit misprinted or a table dropped by the exporter shows against the PDF that is handed out."""
-    nb, _, pages = committed
-    fresh = render(nb)
-    for number, (old, page) in enumerate(zip(pages, fresh.pages, strict=True), start=1):
-        assert words(page.extract_text()) == words(old), (
-            f"page {number} is not what the exporter makes now: make report"
-        )
+@pytest.mark.parametrize("wrong", ["#panic()", "\ue000"], ids=["Typst", "PDF/A"])
+@pytest.mark.parametrize(
+    ("cell", "stays", "note"),
+    [
+        (markdown("## Mục\n\nmột $x_\\text{LỖI}$ hai"), "Mục một x_\\text{LỖI} hai", "công thức x_\\text{LỖI}"),
+        (markdown("*HỎNG* ba"), "*HỎNG* ba", "một phần"),
+        (shown({"image/png": base64_of(picture(400, 400)[:90])}), "Hình do mã vẽ ra", "một hình"),
+    ],
+    ids=["formula", "text", "picture"],
+)
+def test_what_typst_refuses_costs_itself_and_is_named(monkeypatch, cell, stays, note, wrong):
+    let_be_wrong(monkeypatch, wrong)
+    cells = [markdown(f"## đoạn {i}") for i in range(9)]
+    reader, notes = export(notebook(*cells, cell, markdown("sau $y$")))
+    says(page_text(reader), ["đoạn 8", stays, "sau y"])
+    assert len(notes) == 1 and notes[0].startswith("Ô 10 (“") and note in notes[0], notes
 
 
-def test_every_figure_is_in_the_pdf(committed):
-    nb, pdf, pages = committed
-    figures = [meta for meta, _ in displayed(nb, "figure")]
-    alts = [e.get("/Alt") for e in structure(pdf, "/Figure")]
-    assert figures, "the notebook displays no figures"
-    for meta in figures:
-        assert meta["alt"] in alts, f"no figure with the alt text of Hình {meta['number']}"
-    text_words = words(" ".join(pages))
-    for meta in figures:
-        caption = f"Hình {meta['number']}. {meta['caption']}"
-        assert find(markdown_words(caption), text_words, 0), f"not in the PDF: {caption}"
-
-
-def test_page_one_of_the_committed_pdf(committed):
-    nb, _, pages = committed
-    first = words(pages[0])
-    fronts = list(displayed(nb, "abstract", "front"))
-    assert {meta["kind"] for meta, _ in fronts} == {"abstract", "front"}
-    for meta, content in fronts:
-        assert find(markdown_words(content), first, 0), f"the {meta['kind']} is not on page 1"
-
-
-def test_the_committed_pdf_is_accessible(committed):
-    nb, pdf, _ = committed
-    root = pdf.trailer["/Root"]
-    assert root["/Lang"].lower().startswith("vi")
-    assert root["/MarkInfo"]["/Marked"] and "/StructTreeRoot" in root
-    assert nb.cells[0].source.splitlines()[0] == f"# {pdf.metadata.title}"
-    assert all(fonts(pdf).values()), "a font is not embedded"
-    assert all(e.get("/Alt") for e in structure(pdf, "/Formula")), "a formula has no alt text"
-    sections = [
-        line.removeprefix("## ").strip()
-        for cell in nb.cells
-        if cell.cell_type == "markdown" and "hide" not in cell.metadata.get("tags", [])
-        for line in cell.source.splitlines()
-        if line.startswith("## ")
-    ]
-    titles = [re.sub(r"^\d+\. ", "", title) for title in bookmarks(pdf.outline)]
-    for section in sections:
-        assert re.sub(r"[*`_$]", "", section) in titles, f"no bookmark for {section!r}"
-
-
-def test_the_committed_pdf_has_a_fit_size(committed):
-    _, pdf, _ = committed
-    assert 15 <= len(pdf.pages) <= 20, f"{len(pdf.pages)} pages"
-    assert PDF.stat().st_size < 5 * 2**20
-
-
-def filled(reader: PdfReader) -> list[float]:
-    """Return how far down each page is filled, from 0 to 1: figures end with a caption, so text tells."""
-    top, bottom = 841.9 - 56.7, 48.2  # the margins of style.typ
-    lowest = dict.fromkeys(range(len(reader.pages)), top)
-    for page, height, *_ in pieces(reader):
-        if height > bottom - 4:
-            lowest[page] = min(lowest[page], height)
-    return [(top - low) / (top - bottom) for low in lowest.values()]
-
-
-def test_no_page_of_the_committed_pdf_is_left_open(committed):
-    _, pdf, _ = committed
-    *fills, _ = filled(pdf)
-    assert min(fills) >= 0.85, "filled: " + ", ".join(f"p. {i} {fill:.0%}" for i, fill in enumerate(fills, 1))
-
-
-def test_a_page_left_open_is_seen():
-    first, second = filled(render(notebook(markdown("x\n\n" * 200), markdown("x\n\n" * 3))))[:2]
-    assert first > 0.95 and filled(render(notebook(markdown("x"))))[0] < 0.1 < second
-
-
-def test_find_keeps_order_and_gaps():
-    assert find(["a", "b"], ["x", "a", "y", "b"], 0) == 4
-    assert find(["b", "a"], ["x", "a", "y", "b"], 0) is None
-    assert find(["a", "b"], ["a", *["x"] * 99, "b"], 0) is None
-    row = markdown_words("| **Bài 1** | `sgd` | 97,25 ± 0,33 |")
-    assert find(row, words("Bài 1 sgd 97,25 ± 0,33"), 0)
-    assert find(row, words("Bài 1 sgd 97,26 ± 0,33"), 0) is None
+def test_as_last_resort_the_standards_are_given_up_and_the_report_says_so(monkeypatch):
+    monkeypatch.setattr(TypstPDFExporter, "_find_rejected", lambda *_: set())
+    with monkeypatch.context() as once, pytest.raises(ReportError, match="không dựng được"):
+        let_be_wrong(once, "#panic()")
+        export(notebook(markdown("HỎNG")))
+    let_be_wrong(monkeypatch, "\ue000")
+    reader, (note,) = export(notebook(markdown("HỎNG còn")))
+    says(page_text(reader), ["còn", "không theo chuẩn PDF/UA-1"])
+    assert "không theo chuẩn" in note
