@@ -34,7 +34,7 @@ from report_samples import (
 
 from report import files, markup, submit
 from report.__main__ import main
-from report.exporter import TypstExporter, TypstPDFExporter, notebook_hash
+from report.exporter import TypstPDFExporter, notebook_hash
 from report.freshness import ReportError, bth2, staleness
 from report.markup import clean
 
@@ -715,3 +715,480 @@ def test_as_last_resort_the_standards_are_given_up_and_the_report_says_so(monkey
     reader, (note,) = export(notebook(markdown("HỎNG còn")))
     says(page_text(reader), ["còn", "không theo chuẩn PDF/UA-1"])
     assert "không theo chuẩn" in note
+
+
+# ---------------------------------------------------------------- the course's notebook
+
+
+@pytest.fixture(scope="module")
+def sample() -> PdfReader:
+    """Return the PDF of a small notebook that uses every part of the contract."""
+    rows = "| Lần | Độ chính xác |\n|:--|--:|\n| `sgd` | 97,25 ± 0,33 |\n"
+    return render(
+        course_notebook(
+            code(
+                "front_and_abstract()",
+                text("abstract", "Tóm lược nửa trang."),
+                table(3, "Mọi lần chạy.", rows.replace("97", "88"), kind="front"),
+            ),
+            code("def hidden_setup(): pass", tags=["setup"]),
+            markdown("giấu chữ", metadata={"tags": ["hide"]}),
+            code("hidden_code()", stream("hidden output"), tags=["hide"]),
+            markdown("## Bài 1 – Mạng"),
+            markdown("### Đề bài\n\n> **Bài 1**: vẽ. Xem Hình 1, Bảng 2 và Hình 9."),
+            code("expect()", text("expect", "- Kỳ vọng: tăng", "Bài 1")),
+            code(
+                "draw(bai1)",
+                display({"text/plain": "epoch 3/30"}, kind="progress"),
+                text("caption", "**Hình 1.** Đồ thị `loss` của *hai* lần chạy. (lặp)", "Hình 1"),
+                figure(1, "Đồ thị `loss` của *hai* lần chạy."),
+            ),
+            code("rows()", table(2, "Số đo **chính**.", rows)),
+            code(
+                "say()",
+                text("answer", "**Đạt 97,25 %.** Vì thế.\n\n- ✓ đúng\n- ✗ sai\n- ≈ gần", "Bài 1"),
+                text("verdicts", "| Kỳ vọng | |\n|:--|:--|\n| tăng | ✓ |", "Bài 1"),
+            ),
+            markdown("## Tổng kết"),
+            course="Học phần khác (DS300)",
+        )
+    )
+
+
+def test_contract(sample):
+    says(
+        page_text(sample, 0),
+        [
+            "Học phần khác (DS300) Bài thực hành 2: Các kỹ thuật tối ưu hoá mô hình",
+            "MSSV: MSSV · Họ tên: Họ và tên · Lớp: DS201 · Ngày chạy: 23/11/2026",
+            "Tóm lược nửa trang.",
+            "Bảng 3. Mọi lần chạy. Lần Độ chính xác sgd 88,25 ± 0,33",
+            "Mục lục Bài 1 – Mạng",
+        ],
+    )
+    says(
+        page_text(sample),
+        [
+            "draw(bai1)",
+            "• Kỳ vọng: tăng",
+            "Hình 1. Đồ thị loss của hai lần chạy.",
+            "Bảng 2. Số đo chính. Lần Độ chính xác sgd 97,25 ± 0,33",
+            "Đạt 97,25 %. Vì thế. • ✓ đúng • ✗ sai • ≈ gần",
+            "tăng ✓",
+            "tensorflow 2.21.0",
+        ],
+        ["hidden", "giấu", "epoch", "lặp", "leave_record", "say()", "expect()", "abstract()", "SEED"],
+    )
+    assert page_text(sample).count("Tóm lược") == 1
+    # four entries of the contents, Bài 1, Hình 1 and Bảng 2, but not Hình 9
+    assert goals(sample) == ["inside"] * (4 + 3)
+    assert "(DS201)" in page_text(render(course_notebook()), 0), "the course of records that do not name it"
+
+
+def test_a_table_that_goes_on_says_so():
+    reader = render(course_notebook(code("x", table(2, "Dài.", grid(2, 120)))))
+    assert len(reader.pages) >= 3
+    for number in range(1, len(reader.pages)):
+        found = page_text(reader, number)
+        if ".25" in found:
+            says(found, ["Bảng 2 (tiếp)", "cột 0 cột 1"])
+    assert "(tiếp)" not in page_text(reader, 0)
+
+
+def is_accessible(reader: PdfReader) -> None:
+    """Check what PDF/UA-1 and PDF/A-2a ask for, as far as pypdf shows it."""
+    root = reader.trailer["/Root"]
+    assert root["/Lang"].lower().startswith("vi") and root["/MarkInfo"]["/Marked"]
+    xmp = root["/Metadata"].get_object().get_data().decode()
+    assert re.search(r"pdfuaid:part\W+1\b", xmp) and re.search(r"pdfaid:part\W+2\b", xmp), "no claim of the standards"
+    assert all(e.get("/Alt") for e in structure(reader, "/Formula")), "a formula has no alt text"
+    for page in reader.pages:
+        for font in page["/Resources"].get("/Font", {}).values():
+            descendant = font.get_object()["/DescendantFonts"][0].get_object()
+            name, descriptor = descendant["/BaseFont"], descendant["/FontDescriptor"]
+            assert any(f"/FontFile{n}" in descriptor for n in ("", "2", "3")), f"{name} is not embedded"
+            assert re.search(r"\+(Libertinus|JetBrainsMono|DejaVuSansMono|NewCM)", name), (
+                f"{name} is no font of the wheels"
+            )
+
+
+def test_document(sample):
+    is_accessible(sample)
+    assert sample.metadata.title == "Bài thực hành 2: Các kỹ thuật tối ưu hoá mô hình"
+    assert sample.metadata.creation_date.date().isoformat() == "2026-11-23"
+    assert bookmarks(sample.outline) == ["Bài 1 – Mạng", "Đề bài", "Tổng kết", "Thông tin để chạy lại"]
+    assert len(structure(sample, "/TH")) >= 4
+
+
+def test_same_notebook_same_bytes():
+    nb = course_notebook(markdown("## A 🎉\n\n$x$"), code("y", figure(1, "Một.")))
+    first, second = (TypstPDFExporter().from_notebook_node(nb)[0] for _ in range(2))
+    assert first == second
+
+
+# ---------------------------------------------------------------- stale notebooks, and other limits
+
+
+def sealed():
+    """Return a notebook with code cells: settings, x, y (figure, caption, table), z (answer, verdicts), record."""
+    seen = [
+        figure(1, "Chú thích."),
+        text("caption", "**Hình 1.** Chú thích.", "Hình 1"),
+        table(2, "B.", "| a |\n|:--|\n| 97 |"),
+    ]
+    words_ = [text("answer", "Đạt 97 %.", "Bài 2"), text("verdicts", "| ✓ |\n|:--|", "Bài 2")]
+    return course_notebook(markdown("## Bài 2 – L2"), code("x = 1"), code("y", *seen), code("z", *words_))
+
+
+def cells_of(nb):
+    """Return the code cells of a notebook."""
+    return [cell for cell in nb.cells if cell.cell_type == "code"]
+
+
+def as_before_2026(nb):
+    """Give a notebook a record of the old form."""
+    record = cells_of(nb)[-1].outputs[0].metadata.bth2.record
+    record.cells = [record.cells[str(cell.execution_count)] for cell in cells_of(nb)]
+    del record["shown"]
+    return nb
+
+
+def run_again(nb):
+    """Let the third cell have been interrupted and run again with all below: the record holds both runs."""
+    record = cells_of(nb)[-1].outputs[0].metadata.bth2.record
+    for cell in reversed(cells_of(nb)[2:]):
+        record.cells[str(cell.execution_count + 1)] = record.cells[str(cell.execution_count)]
+        cell.execution_count += 1
+
+
+CHANGES = {
+    "never run": (lambda c: c[2].update(execution_count=None), "ô mã thứ 3 (mục “Bài 2 – L2”", "chưa được chạy"),
+    "out of order": (lambda c: c[2].update(execution_count=9), "ô mã thứ 3", "khác với mã đã chạy"),
+    "run before": (lambda c: c[2].update(execution_count=1), "ô mã thứ 3", "không theo thứ tự"),
+    "edited": (lambda c: c[2].update(source="y + 1"), "ô mã thứ 3 (mục “Bài 2 – L2”", "khác với mã đã chạy"),
+    "exchanged": (lambda c: (c[1].update(source="y"), c[2].update(source="x = 1")), "ô mã thứ 2", "khác với mã đã chạy"),
+    "added": (lambda c: c[1].update(c[2], execution_count=2, source="w"), "ô mã thứ 2", "khác với mã đã chạy"),
+    "failed": (
+        lambda c: c[2].outputs.append(nbformat.v4.new_output("error", ename="E", evalue="", traceback=[""])),
+        "ô mã thứ 3",
+        "đã dừng vì lỗi",
+    ),
+    "settings": (lambda c: c[0].update(source=c[0].source.replace("SEED = 0", "SEED = 7")), "ô mã thứ 1", "khác với mã"),
+    "a setting like a name": (lambda c: c[0].update(source="MSSV_2 = 1\n" + c[0].source), "ô mã thứ 1", "khác với mã"),
+    "another picture": (lambda c: c[2].outputs[0].data.update({"image/svg+xml": SVG + " "* 9 + "<a/>"}), "hình “f1” (mục “Bài 2 – L2”)", "không phải là"),
+    "another caption": (lambda c: c[2].outputs[1].data.update({"text/markdown": "khác"}), "hình “f1”", "không phải là"),
+    "a caption for the PDF alone": (lambda c: c[2].outputs[0].metadata.bth2.update(caption="khác"), "hình “f1”", "không phải"),
+    "another number": (lambda c: c[2].outputs[2].data.update({"text/markdown": "| a |\n|:--|\n| 98 |"}), "bảng “t2”", "không phải"),
+    "a sentence": (lambda c: c[3].outputs[0].data.update({"text/markdown": "Đạt 99 %."}), "câu trả lời “Bài 2”", "không phải"),
+    "a mark": (lambda c: c[3].outputs[1].data.update({"text/markdown": "| ✗ |\n|:--|"}), "đối chiếu kỳ vọng “Bài 2”", "không phải"),
+    "one removed": (lambda c: c[2].outputs.pop(2), "bảng “t2”, lẽ ra đứng trước câu trả lời “Bài 2”", "đã bị xoá"),
+    "the last removed": (lambda c: c[3].outputs.pop(1), "đối chiếu kỳ vọng “Bài 2”", "đã bị xoá"),
+    "one twice": (lambda c: c[3].outputs.append(c[3].outputs[0]), "câu trả lời “Bài 2” (mục", "được thêm vào"),
+    "one of another run": (lambda c: c[3].outputs.append(text("answer", "A.", "Bài 9")), "câu trả lời “Bài 9”", "được thêm vào"),
+    "two exchanged": (lambda c: c[2].outputs.reverse(), "bảng “t2”", "không đứng ở chỗ của nó"),
+    "known no more": (lambda c: c[2].outputs[2].pop("metadata"), "bảng “t2”", "đã bị xoá"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_commands_refuse_a_stale_notebook_and_the_exporter_marks_it(change):
+    edit, where, what = CHANGES[change]
+    nb = sealed()
+    edit(cells_of(nb))
+    with pytest.raises(ReportError) as refusal:
+        files.render(nb, Path("a.ipynb"))
+    message = str(refusal.value)
+    says(message, [where, what, "hãy chạy lại"], ["\n"])
+    if change in ("edited", "a sentence"):
+        says(page_text(render(nb), 0), [what, "KẾT QUẢ CŨ"])
+
+
+@pytest.mark.parametrize("form", [lambda nb: nb, run_again, as_before_2026])
+def test_what_is_no_change(form):
+    nb = sealed()
+    form(nb)
+    submit.personalize(nb, "21520000", 'O\'Neil "Tí"', "DS201.O11")
+    cells_of(nb)[1].source += "\n\n"
+    nb.cells.append(code(""))
+    assert staleness(nb) is None
+    nb = nbformat.reads(nbformat.writes(nb), as_version=4)
+    assert staleness(nb) is None, "after it was saved and read back"
+
+
+def test_records_as_before_2026_are_held_to_their_cells():
+    nb = as_before_2026(sealed())
+    nb.cells.remove(cells_of(nb)[2])
+    assert "bị xoá" in staleness(nb)
+
+
+def test_a_foreign_notebook_needs_no_record():
+    assert "x = 1" in page_text(render(code("x = 1")))
+    says(page_text(render(notebook(code("x = 1"), run=False)), 0), ["ô mã thứ 1"], ["ALLOW_STALE"])
+
+
+@pytest.mark.parametrize(
+    ("limit", "mark", "sentence"),
+    [
+        ({"profile": "quick"}, "BẢN CHẠY NHANH", "bản chạy nhanh (quick)"),
+        ({"stand_in": True}, "DỮ LIỆU THAY THẾ", "Dữ liệu mnist là dữ liệu thay thế"),
+    ],
+)
+def test_limits_are_stated_on_page_one_and_in_the_header(limit, mark, sentence):
+    reader = render(course_notebook(markdown("## A\n\n" + "chữ\n\n" * 60), **limit))
+    assert sentence in page_text(reader, 0)
+    for page in range(len(reader.pages)):
+        assert mark in page_text(reader, page), f"no mark in the header of page {page + 1}"
+
+
+# ---------------------------------------------------------------- commands
+
+
+def command(*arguments, **env):
+    """Return the finished process of a Python module's command line."""
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUTF8": "1", **env},
+        capture_output=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_nbconvert_finds_the_exporters(tmp_path):
+    path = tmp_path / "một sổ.ipynb"
+    nbformat.write(notebook(code("x = 1", display({"image/svg+xml": SVG}))), path)
+    for exporter in ("TypstPDFExporter", "TypstExporter"):
+        done = command("nbconvert", "--to", f"report.exporter.{exporter}", path, "--no-input", "--output", "ra")
+        assert done.returncode == 0, done.stderr.decode()
+    assert "x = 1" not in page_text(PdfReader(tmp_path / "ra.pdf"))
+    assert "#picture(" in (tmp_path / "ra.typ").read_text(encoding="utf-8")
+    assert [p.suffix for p in (tmp_path / "ra_files").iterdir()] == [".svg"]
+
+
+@pytest.mark.parametrize("console", [{}, {"PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}], ids=["UTF-8", "cp1252"])
+def test_the_commands_can_say_what_they_did_on_any_console(tmp_path, console):
+    nbformat.write(notebook(code("x")), tmp_path / "a.ipynb")
+    helped = command("report", "--help", **console)
+    done = command("report", "build", tmp_path / "a.ipynb", "--output", tmp_path / "a.pdf", **console)
+    failed = command("report", "build", tmp_path / "b.ipynb", **console)
+    assert [helped.returncode, done.returncode, failed.returncode] == [0, 0, 1], (
+        helped.stderr + done.stderr + failed.stderr
+    )
+    encoding = "cp1252" if console else "utf-8"
+    assert re.match("(Đ|D)(ã|a) ghi", done.stdout.decode(encoding)), done.stdout
+    assert re.match("Kh(ô|o)ng t(ì|i)m th(ấ|a)y", failed.stderr.decode(encoding)), failed.stderr
+
+
+def test_build_says_one_sentence_when_it_refuses(tmp_path, capsys):
+    nb = sealed()
+    cells_of(nb)[2].execution_count = None
+    path, pdf = tmp_path / "a.ipynb", tmp_path / "a.pdf"
+    nbformat.write(nb, path)
+    assert main(["build", str(path), "--output", str(pdf)]) == 1
+    assert not pdf.exists()
+    assert main(["build", str(path), "--output", str(pdf), "--allow-stale"]) == 0
+    assert pdf.is_file()
+    assert main(["build", str(tmp_path / "none.ipynb")]) == 1
+    assert main(["build", str(pdf)]) == 1
+    stale, none, other = capsys.readouterr().err.splitlines()
+    assert "ô mã thứ 3" in stale and "Không tìm thấy" in none and "Không đọc được" in other
+
+
+WHOLE = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}}
+CELL = {"cell_type": "code", "source": "chữ", "metadata": {}, "outputs": [], "execution_count": 1}
+PRINTED = {"output_type": "stream", "text": "in"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({**WHOLE, "cells": [{**CELL, "id": "a"}]}, None),
+        ({**WHOLE, "cells": [{**CELL, "id": "a"}], "nbformat_minor": 4}, None),
+        ({**WHOLE, "cells": [{**CELL, "id": "a"}, {**CELL, "id": "a", "execution_count": 2}]}, None),
+        ({**WHOLE, "cells": [CELL, {"cell_type": "markdown", "source": "", "outputs": [], "khác": 1}]}, None),
+        ({"cells": [{"cell_type": "code", "source": "chữ", "outputs": [PRINTED]}], "nbformat": 4}, None),
+        ({**WHOLE, "cells": [{**CELL, "outputs": [{"output_type": "display_data", "data": {}}]}]}, None),
+        ({**WHOLE, "cells": [CELL], "metadata": {"widgets": {"application/vnd.jupyter.widget-state+json": {}}}}, None),
+        ({"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [], "metadata": {}}]}, None),
+        ({**WHOLE, "cells": [{"cell_type": "markdown"}]}, "'source'"),
+        ({**WHOLE, "cells": [{"source": ""}]}, "'cell_type'"),
+        ({**WHOLE}, "'cells'"),
+        ([], ""),
+        ({**WHOLE, "cells": [5]}, ""),
+    ],
+)
+@pytest.mark.parametrize("start", ["", "\ufeff"], ids=["", "BOM"])
+def test_what_jupyter_opens_is_opened_and_a_refusal_gives_its_reason(tmp_path, content, reason, start):
+    path = tmp_path / "a.ipynb"
+    path.write_text(start + json.dumps(content), encoding="utf-8")
+    if reason is None:
+        nb = files.read_notebook(path)
+        assert files.render(nb, path, allow_stale=True).startswith(b"%PDF")
+    else:
+        with pytest.raises(ReportError, match=f"không phải notebook hợp lệ.*{reason}"):
+            files.read_notebook(path)
+
+
+def test_html_shows_results_without_the_code_of_set_up(tmp_path):
+    cells = [code(f"mã_{tag}", stream(f"ra_{tag}"), tags=[tag]) for tag in ("setup", "hide-input", "hide", "khác")]
+    nbformat.write(notebook(*cells), tmp_path / "a.ipynb")
+    assert main(["html", str(tmp_path / "a.ipynb"), "--output", str(tmp_path / "a.html")]) == 0
+    page = (tmp_path / "a.html").read_text(encoding="utf-8")
+    says(
+        page, ["ra_setup", "ra_hide-input", "mã_khác", "ra_khác"], ["mã_setup", "mã_hide-input", "mã_hide", "ra_hide<"]
+    )
+
+
+# ---------------------------------------------------------------- the committed pair
+
+
+@pytest.fixture(scope="module")
+def committed():
+    """Return the committed notebook, its PDF, and the text of each page."""
+    assert PDF.exists(), f"{PDF.relative_to(ROOT)} is missing: make report"
+    pdf = PdfReader(PDF)
+    return nbformat.read(NOTEBOOK, as_version=4), pdf, [p.extract_text() for p in pdf.pages]
+
+
+def words(content: str) -> list[str]:
+    """Return the words and numbers of a text, in order."""
+    return re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", content.replace("\u200b", "")))
+
+
+def markdown_words(content: str) -> list[str]:
+    """Return the words and numbers that Markdown shows, but formulas, whose letters a PDF has in another order."""
+    return words(re.sub(r"\$\$?[^$]*\$\$?|\]\([^)]*\)", " ", content))
+
+
+def rejoined(text_words: list[str], known: set[str]) -> list[str]:
+    """Return the words with those put together again that end a line inside, as LongNames in tables do."""
+    result = []
+    for word in text_words:
+        if result and word[0].isupper() and len(word) > 3 and result[-1] + word in known:
+            word = result.pop() + word
+        result.append(word)
+    return result
+
+
+def find(block: list[str], text_words: list[str], start: int, gap: int = 60) -> int | None:
+    """Return where a block ends that stands in a text from ``start`` on, None if nowhere.
+
+    Its words must come in order; up to ``gap`` others may come between two of them, as the footer
+    and header between two pages do.
+    """
+    for first in range(start, len(text_words)):
+        end = first
+        for i, word in enumerate(block):
+            try:
+                end = text_words.index(word, end, end + (gap if i else 1)) + 1
+            except ValueError:
+                break
+        else:
+            return end
+    return None
+
+
+def displayed(nb, *kinds):
+    """Return what the notebook says of the outputs of some kinds, where not hidden, and their Markdown."""
+    cells = [cell for cell in nb.cells if "hide" not in cell.metadata.get("tags", [])]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return [
+        (bth2(output), output.data.get("text/markdown", "")) for output in outputs if bth2(output).get("kind") in kinds
+    ]
+
+
+def missing(nb, pages: list[str]) -> str | None:
+    """Say which answer or table of a notebook is the first that the pages do not hold, in order and in full."""
+    blocks = displayed(nb, "answer", "predictions", "expect", "verdicts", "table")
+    text_words = rejoined(words(" ".join(pages)), {word for _, content in blocks for word in words(content)})
+    position = 0
+    assert blocks, "the notebook displays no answers or tables"
+    for meta, content in blocks:
+        # Code in a narrow column goes on below its row, so pypdf reads its words elsewhere.
+        content = re.sub("`[^`]*`", " ", content) if "`" in content and meta["kind"] == "table" else content
+        end = find(markdown_words(meta.get("caption", "") + " " + content), text_words, position)
+        if end is None:
+            return f"{meta['kind']} {meta.get('number', '')}: {content[:80]!r}"
+        position = end
+    return None
+
+
+def test_the_committed_pdf_is_of_this_notebook(committed):
+    nb, pdf, _ = committed
+    assert f"notebook-sha256:{notebook_hash(nb)}" in pdf.metadata["/Keywords"], "the notebook has changed: make report"
+
+
+def test_every_answer_and_table_is_in_the_pdf_in_order(committed):
+    nb, _, pages = committed
+    assert missing(nb, pages) is None, "not in the PDF after what stands before it"
+
+
+@pytest.mark.parametrize("fault", [lambda t: "" if "table(" in t else t, lambda t: t.replace("97,25", "97,26")])
+def test_a_faulty_exporter_is_noticed(monkeypatch, fault):
+    """The check above is no good unless it sees an exporter that loses a table or changes a digit."""
+    rows = "| Lần | Đúng |\n|:--|--:|\n| a | 97,25 |\n"
+    nb = course_notebook(code("x", table(1, "Đo.", rows), text("answer", "Đạt.")), code("y", table(2, "B.", rows)))
+    assert missing(nb, [page_text(render(nb))]) is None
+    converted = markup.pandoc
+    monkeypatch.setattr(
+        markup, "pandoc", lambda *a: (found := converted(*a)) | {"typst": [*map(fault, found["typst"])]}
+    )
+    assert "table 1" in missing(nb, [page_text(render(nb))])
+
+
+def test_the_committed_pdf_is_what_this_exporter_makes(committed):
+    """A digit misprinted or a table dropped by the exporter shows against the PDF that is handed out."""
+    nb, _, pages = committed
+    for number, (old, page) in enumerate(zip(pages, render(nb).pages, strict=True), start=1):
+        assert words(page.extract_text()) == words(old), f"page {number} is not what is made now: make report"
+
+
+def test_every_figure_is_in_the_committed_pdf_and_the_front_on_page_one(committed):
+    nb, pdf, pages = committed
+    alts, text_words = [e.get("/Alt") for e in structure(pdf, "/Figure")], words(" ".join(pages))
+    for meta, _ in (figures := displayed(nb, "figure")):
+        assert meta["alt"] in alts, f"no figure with the alt text of Hình {meta['number']}"
+        caption = f"Hình {meta['number']}. {meta['caption']}"
+        assert find(markdown_words(caption), text_words, 0), f"not in the PDF: {caption}"
+    fronts = displayed(nb, "abstract", "front")
+    assert figures and {meta["kind"] for meta, _ in fronts} == {"abstract", "front"}
+    for meta, content in fronts:
+        assert find(markdown_words(content), words(pages[0]), 0), f"the {meta['kind']} is not on page 1"
+
+
+def test_the_committed_pdf_is_accessible_and_has_its_sections(committed):
+    nb, pdf, _ = committed
+    is_accessible(pdf)
+    assert nb.cells[0].source.splitlines()[0] == f"# {pdf.metadata.title}"
+    shown_ = [c for c in nb.cells if c.cell_type == "markdown" and "hide" not in c.metadata.get("tags", [])]
+    titles = [re.sub(r"^\d+\. ", "", title) for title in bookmarks(pdf.outline)]
+    for section in re.findall(r"(?m)^## +(.*?) *$", "\n".join(cell.source for cell in shown_)):
+        assert re.sub(r"[*`_$]", "", section) in titles, f"no bookmark for {section!r}"
+    assert 15 <= len(pdf.pages) <= 20 and PDF.stat().st_size < 5 * 2**20
+
+
+def filled(reader: PdfReader) -> list[float]:
+    """Return how far down each page is filled, from 0 to 1: figures end with a caption, so text tells."""
+    top, bottom = 841.9 - 56.7, 48.2  # the margins of style.typ
+    lowest = dict.fromkeys(range(len(reader.pages)), top)
+    for page, height, *_ in pieces(reader):
+        if height > bottom - 4:
+            lowest[page] = min(lowest[page], height)
+    return [(top - low) / (top - bottom) for low in lowest.values()]
+
+
+def test_no_page_of_the_committed_pdf_is_left_open(committed):
+    *fills, _ = filled(committed[1])
+    assert min(fills) >= 0.85, "filled: " + ", ".join(f"p. {i} {fill:.0%}" for i, fill in enumerate(fills, 1))
+
+
+def test_the_checks_of_the_committed_pdf_see_what_they_look_for():
+    first, second = filled(render(markdown("x\n\n" * 200), markdown("x\n\n" * 3)))[:2]
+    assert first > 0.95 and filled(render(markdown("x")))[0] < 0.1 < second
+    assert find(["a", "b"], ["x", "a", "y", "b"], 0) == 4
+    assert find(["b", "a"], ["x", "a", "y", "b"], 0) is None
+    assert find(["a", "b"], ["a", *["x"] * 99, "b"], 0) is None
+    row = markdown_words("| **Bài 1** | `sgd` | 97,25 ± 0,33 |")
+    assert find(row, words("Bài 1 sgd 97,25 ± 0,33"), 0)
+    assert find(row, words("Bài 1 sgd 97,26 ± 0,33"), 0) is None
