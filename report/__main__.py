@@ -31,8 +31,7 @@ def html(path: Path, output: Path | None) -> list[Path]:
     from nbconvert import HTMLExporter
     from traitlets.config import Config
 
-    tags = {f"{trait}": names for trait, names in HIDDEN.items()} | {"enabled": True}
-    page, _ = HTMLExporter(config=Config({"TagRemovePreprocessor": tags})).from_notebook_node(
+    page, _ = HTMLExporter(config=Config({"TagRemovePreprocessor": {"enabled": True, **HIDDEN}})).from_notebook_node(
         read_notebook(path), {"metadata": {"name": path.stem, "path": str(path.parent)}}
     )
     output = output or Path("report", "build", path.stem + ".html")

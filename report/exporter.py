@@ -25,6 +25,12 @@ from .markup import TypstPreprocessor, quote, spoken
 STANDARDS = ["ua-1", "a-2a"]
 FONTS = typst.Fonts(include_system_fonts=False, font_paths=[fontpkg_jetbrains_mono.ROOT / "files"])
 MISSING_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
+# What may be at fault, in the order in which it is looked for, and what then stands in its place.
+INSTEAD = {
+    "pictures": "Typst không nhận một hình, thay bằng chú thích của hình",
+    "formulas": "Typst không nhận công thức {}, thay bằng mã LaTeX",
+    "fragments": "Typst không nhận một phần, thay bằng chữ gốc",
+}
 # The tags by which people hide cells, of this project and of Jupyter Book.
 HIDDEN = {
     "remove_cell_tags": {"hide", "remove-cell", "hide-cell"},
@@ -36,11 +42,6 @@ HIDDEN = {
 def notebook_hash(nb) -> str:
     """Return the hash that ties a PDF to its notebook; layout of the JSON file does not matter."""
     return sha256(json.dumps(nb, sort_keys=True).encode()).hexdigest()
-
-
-def natural(key: str) -> list:
-    """Return what sorts keys by their numbers."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", key)]
 
 
 class TypstExporter(TemplateExporter):
@@ -104,48 +105,37 @@ class TypstPDFExporter(TypstExporter):
     def from_notebook_node(self, nb, resources=None, **kw):
         """Return the bytes of the PDF and the resources; their ``notes`` say what stands there otherwise."""
         self.markup.rejected, notes = set(), []
-        for suspects in ("pictures", "formulas", "fragments", None):
+        for suspects in (*INSTEAD, None):
             text, done = super().from_notebook_node(nb, resources, **kw)
             try:
                 pdf = self._compile(text, done, STANDARDS)
                 break
             except typst.TypstError as error:
                 if suspects is None:
-                    pdf = self._without_standards(nb, text, done, error)
                     notes.append(f"PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.")
+                    pdf = self._without_standards(text, done, notes[-1])
                     break
                 # Something is beyond Typst: find it, and show its alt text or source instead.
-                rejected = self._find_rejected(text, done, suspects)
-                self.markup.rejected |= rejected
-                notes += [self._note(nb, key, suspects) for key in sorted(rejected, key=natural)]
+                for key in self._find_rejected(text, done, suspects):
+                    self.markup.rejected.add(key)
+                    cell = re.match(r"\d+", key)[0]
+                    first, formula = " ".join(nb.cells[int(cell) - 1].source.split())[:50], key.partition(" ")[2]
+                    notes.append(f"Ô {cell} (“{first}”): {INSTEAD[suspects].format(formula)}.")
         for note in notes:
             self.log.warning(note)
         done |= {"output_extension": ".pdf", "notes": notes}
         done.pop("outputs")  # they are inside the PDF
         return pdf, done
 
-    def _note(self, nb, key: str, suspects: str) -> str:
-        """Say in which cell something was replaced: its number and its first words."""
-        cell = nb.cells[int(re.match(r"\d+", key)[0]) - 1]
-        first = " ".join(cell.source.split())[:50]
-        what, instead = {
-            "pictures": ("một hình", "chú thích của hình"),
-            "formulas": (f"công thức {key.partition(' ')[2]}", "mã LaTeX"),
-            "fragments": ("một phần", "chữ gốc"),
-        }[suspects]
-        return (
-            f"Ô {key.split('.')[0].split('-')[0].split()[0]} (“{first}”): Typst không nhận {what}, thay bằng {instead}."
-        )
-
-    def _without_standards(self, nb, text: str, resources, error) -> bytes:
+    def _without_standards(self, text: str, resources, note: str) -> bytes:
         """Return a PDF of which at least the text can be read; raises ReportError if there is none."""
-        warning = f"#warning({quote(f'Tệp PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.')})"
+        text = text.replace("  abstract: [", f"  abstract: [\n#warning({quote(note)})", 1)
         try:
-            return self._compile(text.replace("  abstract: [", "  abstract: [\n" + warning, 1), resources, [])
-        except typst.TypstError as worse:
-            raise ReportError(f"Typst không dựng được PDF: {worse}.") from worse
+            return self._compile(text, resources, [])
+        except typst.TypstError as error:
+            raise ReportError(f"Typst không dựng được PDF: {error}.") from error
 
-    def _find_rejected(self, text: str, resources, suspects: str) -> set[str]:
+    def _find_rejected(self, text: str, resources, suspects: str) -> list[str]:
         """Return the keys of the ``"pictures"``, ``"formulas"`` or ``"fragments"`` that do not compile."""
         pieces = resources[suspects]
         if suspects == "pictures":
@@ -153,15 +143,13 @@ class TypstPDFExporter(TypstExporter):
         preamble = text.split("#show: report.with(", maxsplit=1)[0] + '#set document(title: "…")\n'
         levels = "".join(f"\n{'=' * level} …\n" for level in range(1, 7))  # no heading's level is skipped then
 
-        def search(keys: list[str]) -> set[str]:
+        def search(keys: list[str]) -> list[str]:
             try:
-                self._compile(
-                    "".join([preamble, *(levels + pieces[key] + "\n\n" for key in keys)]), resources, STANDARDS
-                )
-                return set()
+                self._compile(preamble + "".join(f"{levels}{pieces[key]}\n\n" for key in keys), resources, STANDARDS)
+                return []
             except typst.TypstError:
                 half = len(keys) // 2
-                return search(keys[:half]) | search(keys[half:]) if half else set(keys)
+                return search(keys[:half]) + search(keys[half:]) if half else keys
 
         return search(list(pieces))
 

@@ -2,6 +2,7 @@
 
 import re
 from hashlib import sha256
+from itertools import zip_longest
 
 from nbconvert.preprocessors import Preprocessor
 from nbconvert.utils.exceptions import ConversionException
@@ -32,20 +33,15 @@ def find_record(nb) -> dict | None:
     return None
 
 
-def sections(nb) -> list[tuple[str, dict]]:
-    """Return the cells that are not empty, each with the heading it stands under."""
+def code_cells(nb) -> list[tuple[str, dict]]:
+    """Return the code cells that are not empty, each with the heading it stands under."""
     cells, heading = [], ""
     for cell in nb.cells:
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
             heading = cell.source.splitlines()[0].lstrip("# ")
-        if cell.source.strip():
+        elif cell.cell_type == "code" and cell.source.strip():
             cells.append((heading, cell))
     return cells
-
-
-def code_cells(nb) -> list[tuple[str, dict]]:
-    """Return the code cells of ``sections``."""
-    return [(heading, cell) for heading, cell in sections(nb) if cell.cell_type == "code"]
 
 
 def source_hash(cell) -> str:
@@ -70,25 +66,26 @@ def broken_seal(nb, sealed: list[tuple[str, str]]) -> str | None:
         for output in cell.outputs
         if bth2(output).get("kind", "record") not in ("progress", "record")
     ]
-    names, expected, sums = [name for name, *_ in found], [name for name, _ in sealed], dict(sealed)
-    captions = {name: output.data.get("text/markdown", "") for name, _, output in found if name.startswith("caption ")}
-    for i, (name, heading, output) in enumerate(found):
+    names = [name for name, *_ in found]
+    captions = {name: output.data.get("text/markdown", "") for name, _, output in found}
+    for i, ((name, heading, output), (wanted, sum_, *_)) in enumerate(
+        zip_longest(found, sealed, fillvalue=("", "", None))
+    ):
+        what = "không phải là kết quả đã chạy"
+        if name == wanted:
+            word = "Hình" if name.startswith("figure ") else "Bảng"
+            caption = captions.get(f"caption {word} {bth2(output).get('number')}")
+            if checksum(output) == sum_ and (caption is None or bth2(output).get("caption", "") in caption):
+                continue
+        elif wanted and wanted not in names:
+            name, what = wanted, "đã bị xoá"
+        elif name in names[:i] or name not in dict(sealed):
+            what = "được thêm vào sau lần chạy đã lưu"
+        else:
+            what = "không đứng ở chỗ của nó"
         kind, _, key = name.partition(" ")
-        where = f"{KINDS.get(kind, kind)} “{key}” (mục “{heading}”)"
-        about = bth2(output)
-        caption = captions.get(f"caption {'Hình' if kind == 'figure' else 'Bảng'} {about.get('number')}")
-        if name not in sums or name in names[:i]:
-            return f"{where} được thêm vào sau lần chạy đã lưu"
-        if lost := next((other for other in expected[: expected.index(name)] if other not in names), None):
-            kind, _, key = lost.partition(" ")
-            return f"{KINDS.get(kind, kind)} “{key}”, lẽ ra đứng trước {where}, đã bị xoá"
-        if [other for other in expected if other in names][i] != name:
-            return f"{where} không đứng ở chỗ của nó"
-        if checksum(output) != sums[name] or (caption and about.get("caption", "") not in caption):
-            return f"{where} không phải là kết quả đã chạy"
-    if lost := next((other for other in expected if other not in names), None):
-        kind, _, key = lost.partition(" ")
-        return f"{KINDS.get(kind, kind)} “{key}” ở cuối notebook đã bị xoá"
+        where = f"mục “{heading}”" if heading else "ở đầu hay cuối notebook"
+        return f"{KINDS.get(kind, kind)} “{key}” ({where}) {what}"
     return None
 
 

@@ -881,7 +881,7 @@ CHANGES = {
     "another number": (lambda c: c[2].outputs[2].data.update({"text/markdown": "| a |\n|:--|\n| 98 |"}), "bảng “t2”", "không phải"),
     "a sentence": (lambda c: c[3].outputs[0].data.update({"text/markdown": "Đạt 99 %."}), "câu trả lời “Bài 2”", "không phải"),
     "a mark": (lambda c: c[3].outputs[1].data.update({"text/markdown": "| ✗ |\n|:--|"}), "đối chiếu kỳ vọng “Bài 2”", "không phải"),
-    "one removed": (lambda c: c[2].outputs.pop(2), "bảng “t2”, lẽ ra đứng trước câu trả lời “Bài 2”", "đã bị xoá"),
+    "one removed": (lambda c: c[2].outputs.pop(2), "bảng “t2” (mục “Bài 2 – L2”)", "đã bị xoá"),
     "the last removed": (lambda c: c[3].outputs.pop(1), "đối chiếu kỳ vọng “Bài 2”", "đã bị xoá"),
     "one twice": (lambda c: c[3].outputs.append(c[3].outputs[0]), "câu trả lời “Bài 2” (mục", "được thêm vào"),
     "one of another run": (lambda c: c[3].outputs.append(text("answer", "A.", "Bài 9")), "câu trả lời “Bài 9”", "được thêm vào"),
