@@ -1,8 +1,8 @@
 """HTML made for a browser: what of it a reader of paper sees."""
 
 import base64
-import copy
 import re
+from html import unescape
 
 from bs4 import BeautifulSoup
 
@@ -12,7 +12,6 @@ STRUCTURE = ["table", "img", "ul", "ol", "dl", "p", "h1", "h2", "h3", "h4"]
 NOTICE = re.compile(
     r"rerun this cell to show|Make this Notebook Trusted|does not support|Loading BokehJS", re.IGNORECASE
 )
-LONGEST, BEGINNING, END = 150, 60, 20  # rows of a table
 SVG = re.compile(r"<svg\b([^>]*)>.*?</svg>", re.DOTALL | re.IGNORECASE)
 DATA_PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|svg\+xml);base64,[A-Za-z0-9+/=\\\s]+")
 # Without any of these it is text and tables, as pandas writes them.
@@ -38,30 +37,11 @@ def hidden(element) -> bool:
     return attributes or "display:none" in style or "visibility:hidden" in style
 
 
-def shorten(table) -> None:
-    """Leave of a table that is too long for paper its beginning and end, each cell in its column."""
-    rows = [row for row in table("tr") if row.find_parent("table") is table and row.parent.name != "thead"]
-    if len(rows) <= LONGEST:
-        return
-    covered: dict[int, tuple] = {}  # by cells that span several rows: column -> (the last row, the cell)
-    for number, row in enumerate(rows):
-        column = 0
-        for cell in [*row(["td", "th"], recursive=False), None]:
-            while column in covered and covered[column][0] >= number:
-                last, above = covered[column]
-                if number == len(rows) - END:
-                    again = copy.copy(above)
-                    again["rowspan"] = last - number + 1
-                    (cell.insert_before if cell else row.append)(again)
-                column += int(above.get("colspan", 1))
-            if cell and (span := int(cell.get("rowspan", 1))) > 1:
-                covered[column] = number + span - 1, copy.copy(cell)
-                cell["rowspan"] = min(span, max(BEGINNING - number, 1) if number < BEGINNING else span)
-            column += int(cell.get("colspan", 1)) if cell else 0
-    for row in rows[BEGINNING + 1 : -END]:
-        row.extract()
-    rows[BEGINNING].replace_with(BeautifulSoup("<tr>" + "<td>…</td>" * column + "</tr>", "html.parser"))
-    table.insert_after(f"Ở đây đã lược bớt {len(rows) - BEGINNING - END} hàng; notebook có đủ.")
+def flat(html: str) -> str:
+    """Return HTML as plain text: a line for each row, paragraph or item, cells apart by tabs."""
+    html = html if "<pre" in html else " ".join(html.split())
+    html = re.sub(r"(?i)<style.*?</style>|</t[dh]>", lambda m: "\t" if m[0][:2] == "</" else "", html)
+    return unescape(re.sub("<[^>]*>", "", re.sub(r"(?i)<(?:tr|li|p|br|dt|h\d)\b", r"\n\g<0>", html)))
 
 
 def readable(html: str) -> tuple[str, str]:
@@ -69,8 +49,8 @@ def readable(html: str) -> tuple[str, str]:
 
     That is ``"widget"`` where a program of the browser's shows more or better than what is left, else ``""``.
     """
-    if not SIGNS.search(html) and html.count("<tr") <= LONGEST:
-        return (html, "") if re.sub("<style.*?</style>|<[^i][^>]*>", "", html, flags=re.DOTALL).strip() else ("", "")
+    if not SIGNS.search(html):
+        return (html, "") if "<img" in html or flat(html).strip() else ("", "")
     soup = BeautifulSoup(SVG.sub(drawing, html), "html.parser")
     boxes = soup.find(["div", *LIVE[1:]]) is not None
     widget = soup.find(LIVE) is not None
@@ -82,8 +62,6 @@ def readable(html: str) -> tuple[str, str]:
         notice.parent.extract()
     for empty in soup(lambda tag: tag.name == "img" and not tag.get("src")):  # for a script to fill
         empty.extract()
-    for table in soup("table"):
-        shorten(table)
     for items in soup.select(".list-inline"):  # R's vectors
         items.replace_with(" · ".join(item.get_text(" ", strip=True) for item in items("li")))
     if not soup.find(STRUCTURE) and widget and first:  # an animation

@@ -1,6 +1,5 @@
 """Reading notebooks, rendering them, and writing files whole or not at all."""
 
-import json
 import os
 import sys
 import warnings
@@ -12,33 +11,16 @@ from .exporter import TypstPDFExporter
 from .freshness import ReportError, staleness
 
 
-def completed(notebook: dict) -> dict:
-    """Return a notebook's JSON with what programs that write notebooks leave out, and no reader misses."""
-    if notebook.get("nbformat", 4) < 4:
-        return notebook
-    notebook = {"metadata": {}, "nbformat": 4, "nbformat_minor": 5} | notebook
-    for cell in notebook["cells"]:
-        cell.setdefault("metadata", {})
-        if cell["cell_type"] == "code":
-            cell |= {"outputs": [], "execution_count": None} | cell
-            for output in cell["outputs"]:
-                output.setdefault(*(("name", "stdout") if output["output_type"] == "stream" else ("metadata", {})))
-    return notebook
-
-
 def read_notebook(path: Path) -> nbformat.NotebookNode:
     """Return the notebook in a file, as leniently as Jupyter; raises ReportError when there is none."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old notebooks have no cell ids
-            nb = nbformat.reads(json.dumps(completed(json.loads(text))), as_version=4)
+            nb = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
             nbformat.validate(nb, relax_add_props=True)
         return nb
     except FileNotFoundError:
         raise ReportError(f"Không tìm thấy notebook {path}.") from None
-    except KeyError as error:
-        raise ReportError(f"Không đọc được {path}: không phải notebook hợp lệ, thiếu {error}.") from error
     except (OSError, ValueError, TypeError, AttributeError, nbformat.ValidationError) as error:
         reason = str(error).strip().split("\n")[0][:150]
         raise ReportError(f"Không đọc được {path}: không phải notebook hợp lệ ({reason}).") from error

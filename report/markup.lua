@@ -26,16 +26,6 @@ local function place(text)
 end
 local function anchor(name) return typst('#anchor(' .. quote(place(name)) .. ');') end
 
--- Of a list that is too long for paper the beginning, a sentence (`between(how many are left out)`), and the end.
-local function shortened(list, longest, between)
-  local first, last = longest * 2 // 5, longest // 5
-  if #list <= longest then return list end
-  local kept = pandoc.List { table.unpack(list, 1, first) }
-  kept:insert(between(('Ở đây đã lược bớt %d %%s; notebook có đủ.'):format(#list - first - last)))
-  kept:extend(pandoc.List { table.unpack(list, #list - last + 1) })
-  return kept
-end
-
 -- Raw HTML inside Markdown: write it all as HTML and read that back, so that tags meet their text.
 -- Formulas travel as code with an attribute, which HTML keeps.
 local function absorb_html(doc)
@@ -334,17 +324,7 @@ local times = {} -- how often a heading's text occurs
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
 
 local function filter(fragment)
-  local function items(list)
-    if fragment.headings then return end
-    list.content = shortened(list.content, 150, function(sentence) return { pandoc.Plain(sentence:format('mục')) } end)
-    return list
-  end
   local function paragraph(block)
-    if not fragment.headings then
-      block.content = shortened(block.content, 3000, function(sentence)
-        return pandoc.Emph(' [' .. sentence:format('từ và dấu cách') .. '] ')
-      end)
-    end
     if #block.content == 1 and block.content[1].t == 'Image' then
       block.content[1].attributes.alone = 'true'
     end
@@ -363,15 +343,6 @@ local function filter(fragment)
       local head = ('heading(level: %d, outlined: %s, bookmarked: true)'):format(level, not again)
       return pandoc.Plain { call(head, header.content), typst(' #label(' .. quote(place(pandoc.utils.stringify(header))) .. ')') }
     end,
-    CodeBlock = function(code)
-      if fragment.headings then return end
-      local lines = pandoc.List {}
-      for line in (code.text .. '\n'):gmatch('(.-)\n') do lines:insert(line) end
-      lines = shortened(lines, 50, function(sentence) return '[' .. sentence:format('dòng') .. ']' end)
-      return pandoc.CodeBlock(table.concat(lines, '\n'), code.attr)
-    end,
-    BulletList = items,
-    OrderedList = items,
     Para = paragraph,
     Plain = paragraph,
     Figure = function(figure) return figure.content end,

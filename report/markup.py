@@ -15,7 +15,7 @@ from nbconvert.preprocessors import Preprocessor
 from PIL import Image
 from traitlets import Bool, Set
 
-from .browser import readable
+from .browser import flat, readable
 from .freshness import bth2
 
 LUA = Path(__file__).with_name("markup.lua")
@@ -41,7 +41,8 @@ MATH = re.compile(
 )
 # Rows on paper of what a program printed, and the characters in one.
 LONGEST, BEGINNING, END, WIDTH = 50, 30, 10, 105
-LONG_TABLE = re.compile(r"^((?:\|.*\n){60})(?:\|.*\n){70,}((?:\|.*\n){20})", re.MULTILINE)
+ROW = re.compile(rf"[^\n]{{1,{WIDTH}}}\n?|\n")
+LONGEST_RICH = 300  # rows of a table or text; what is longer is set as if it was printed
 FORBIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\uf8ff\ufeff\ufffe\uffff\U000f0000-\U0010ffff]")
 
 
@@ -109,7 +110,7 @@ def raw(text: str, lang: str | None = None) -> str:
 def printed(text: str) -> str:
     """Return the Typst code of what a program printed: of long outputs the beginning and the end."""
     text = clean(text).expandtabs(8).strip("\n")
-    rows = re.findall(rf"[^\n]{{1,{WIDTH}}}\n?|\n", text)
+    rows = ROW.findall(text)
     if len(rows) <= LONGEST:
         return raw(text) if text.strip() else ""
     between = "".join(rows[BEGINNING:-END])
@@ -250,6 +251,10 @@ class TypstPreprocessor(Preprocessor):
                 if widget:
                     browser.append("HTML")
                     content = content if nameless else ""
+            flattened = flat(content) if mime == "text/html" else content
+            if mime in RICH_TEXT and len(ROW.findall(flattened)) > LONGEST_RICH:
+                self._set(output, printed(flattened if nameless or not plain.strip() else plain), plain, key)
+                return
             if mime in RICH_TEXT and content.strip():
                 self._add(output, "typst", RICH_TEXT[mime], content, key)
                 return
@@ -282,8 +287,6 @@ class TypstPreprocessor(Preprocessor):
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
         # Without an end of line pandoc would not take a table's last row for one.
         text = clean(text) + "\n"
-        if reader == MARKDOWN and "cell_type" not in owner:
-            text = LONG_TABLE.sub(r"\1| … |\n\2\nỞ đây đã lược bớt nhiều hàng; notebook có đủ.\n", text)
         text = MATH.sub(tidy, text) if reader == MARKDOWN else text
         # The headings of cells are those of the document; an output has none of these.
         fragment = {"format": reader, "text": text, "key": key, "headings": "cell_type" in owner}
