@@ -2,6 +2,8 @@
 
 import ast
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -108,6 +110,12 @@ def test_another_seed_is_not_handed_in_with_the_numbers_of_the_first(saved, tmp_
     assert not (tmp_path / "dist").exists()
 
 
+def test_the_files_have_the_name_of_the_lab(tmp_path):
+    nbformat.write(course_notebook(lab="BaiThucHanh3"), tmp_path / "X_BaiThucHanh3.ipynb")
+    written = submit(tmp_path / "X_BaiThucHanh3.ipynb", **STUDENT, dist=tmp_path / "dist")
+    assert [p.name for p in written] == ["21520000_BaiThucHanh3.ipynb", "21520000_BaiThucHanh3.pdf"]
+
+
 def test_what_was_handed_in_can_be_handed_in_again(saved, tmp_path):
     notebook_path, _ = submit(saved(), **STUDENT, dist=tmp_path / "dist")
     assert submit(notebook_path, **{**STUDENT, "mssv": "2"}, dist=tmp_path / "dist")
@@ -159,7 +167,7 @@ from IPython.display import display
 says = {"bth2": {"kind": "progress"}}
 handle = display({"text/plain": "bắt đầu"}, raw=True, display_id=True, metadata=says)
 handle.update({"text/plain": "epoch 3"}, raw=True, metadata=says)
-print(os.environ["BTH2_PROFILE"], os.getcwd())"""
+print(os.environ["BTH2_PROFILE"], os.environ["BTH2_SEEDS"], os.getcwd())"""
 
 
 def test_run_writes_a_copy_and_its_pdf(tmp_path, monkeypatch):
@@ -169,12 +177,12 @@ def test_run_writes_a_copy_and_its_pdf(tmp_path, monkeypatch):
     there.mkdir()
     nbformat.write(notebook(markdown("# T"), code(PROGRESS), run=False), path)
     before = path.read_bytes()
-    written = run(path, tmp_path / "build", "quick", cwd=there)
+    written = run(path, tmp_path / "build", "quick", cwd=there, seeds=2)
     assert path.read_bytes() == before, "the notebook itself was changed"
     assert sorted((tmp_path / "build").iterdir()) == sorted(written)
     assert shown[-2:] == ["Ô 2/2: bắt đầu", "Ô 2/2: epoch 3"]
     outputs = nbformat.read(written[0], as_version=4).cells[1].outputs
-    assert outputs[-1].text.strip() == f"quick {there}"
+    assert outputs[-1].text.strip() == f"quick 2 {there}"
     assert "quick" in PdfReader(written[1]).pages[0].extract_text()
 
 
@@ -187,6 +195,43 @@ def test_run_stops_at_a_failing_cell(tmp_path, capsys):
     assert [p.name for p in build.iterdir()] == ["a-dang-do.ipynb"]
     nb = nbformat.read(build / "a-dang-do.ipynb", as_version=4)
     assert nb.cells[0].outputs[0].text == "xong\n" and nb.cells[2].execution_count is None
+
+
+@pytest.mark.parametrize(("name", "language", "ends"), [("tf-gpu", "python", 0), ("ir", "R", 1), (None, "R", 1)])
+def test_a_kernel_that_is_not_there(tmp_path, capsys, name, language, ends):
+    nb = notebook(code("print('xong')"), run=False)
+    kernel = {"kernelspec": {"name": name, "display_name": "x"}} if name else {}
+    nb.metadata = {"language_info": {"name": language}, **kernel}
+    nbformat.write(nb, tmp_path / "a.ipynb")
+    assert main(["run", "--nb", str(tmp_path / "a.ipynb"), "--output-dir", str(tmp_path / "build")]) == ends
+    last = ["", *capsys.readouterr().err.strip().splitlines()][-1]
+    assert not ends or f"không có kernel “{name or 'R'}”" in last
+
+
+def test_a_cell_of_nbval_whose_kernel_was_killed_ends_and_says_so(tmp_path):
+    kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+    nbformat.write(notebook(code(kill), code("1")), tmp_path / "a.ipynb")
+    command = [
+        "-m",
+        "pytest",
+        "-p",
+        "kernel_watch",
+        "-p",
+        "no:cacheprovider",
+        "--nbval-lax",
+        "--rootdir",
+        tmp_path,
+        tmp_path,
+    ]
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Kernel đã chết khi chạy ô này" in done.stdout and "2 failed" in done.stdout, done.stdout + done.stderr
 
 
 def test_run_never_writes_over_its_notebook(tmp_path):
