@@ -67,8 +67,8 @@ local function expanded(tex)
     end)
   end
   if macros == '' or not tex:find('\\', 1, true) then return tex end
-  local doc, read = pandoc.read(macros .. '\n\n$' .. tex .. '$', 'latex'), nil
-  if #doc.blocks == 1 and #doc.blocks[1].content == 1 then read = doc.blocks[1].content[1] end
+  local done, doc = pcall(pandoc.read, macros .. '\n\n$' .. tex .. '$', 'latex') -- not where a macro calls itself
+  local read = done and #doc.blocks == 1 and #doc.blocks[1].content == 1 and doc.blocks[1].content[1]
   return read and read.t == 'Math' and read.text or tex
 end
 
@@ -89,7 +89,7 @@ local function cite(kind, label) return (kind == 'eq' and '(%s)' or '%s'):format
 local function numbered(tex)
   tex = rows_of_formula(tex, function(row)
     row = row:gsub('\\label%s*{(.-)}', row:find('\\tag', 1, true) and '' or function(label)
-      return '\\tag{' .. numbers[label] .. '}'
+      return '\\tag{' .. (numbers[label] or label) .. '}'
     end)
     -- A tag belongs at the end of its row, which may end before its environment does.
     for _, form in ipairs { { '\\tag%*%s*(%b{})', '%s' }, { '\\tag%s*(%b{})', '(%s)' } } do
@@ -219,6 +219,7 @@ local function grid_of(rows)
     for _, cell in ipairs(row.cells) do
       while grid[r][c] do c = c + 1 end
       local origin = { cell = cell, row = r }
+      cell.row_span, cell.col_span = math.max(cell.row_span, 1), math.max(cell.col_span, 1) -- not 0, as HTML may have
       for down = r, math.min(r + cell.row_span - 1, #rows) do
         for across = c, c + cell.col_span - 1 do grid[down][across] = origin end
       end
@@ -349,7 +350,7 @@ local function filter(fragment)
     Image = function(img)
       fragment.images:insert(img.src)
       local alt = pandoc.utils.stringify(img.caption)
-      if alt == '' then alt = img.title ~= '' and img.title or img.src:match('[^/:,;]*$') end
+      if alt == '' then alt = img.title ~= '' and img.title or img.src:match('^data:') and 'ảnh' or img.src:match('[^/]*$') end
       local style, size = ';' .. (img.attributes.style or ''), {}
       for _, side in ipairs { 'width', 'height' } do
         size[side] = quote(style:match('[;%s]' .. side .. '%s*:%s*([^;]+)') or img.attributes[side] or '')

@@ -43,7 +43,10 @@ MATH = re.compile(
 LONGEST, BEGINNING, END, WIDTH = 50, 30, 10, 105
 ROW = re.compile(rf"[^\n]{{1,{WIDTH}}}\n?|\n")
 LONGEST_RICH = 300  # rows of a table or text; what is longer is set as if it was printed
-FORBIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\uf8ff\ufeff\ufffe\uffff\U000f0000-\U0010ffff]")
+# Control codes, half and private characters, and marks of no width, which would be copied into other words.
+FORBIDDEN = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u200c\u200d\u2060-\u2064\ud800-\uf8ff\ufe0e\ufe0f\ufeff\ufffe\uffff\U000f0000-\U0010ffff]"
+)
 
 
 def clean(text: str) -> str:
