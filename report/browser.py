@@ -49,6 +49,7 @@ def readable(html: str) -> tuple[str, str]:
 
     That is ``"widget"`` where a program of the browser's shows more or better than what is left, else ``""``.
     """
+    html = re.sub(r"""\s(?:col|row)span=["']?0\b["']?""", "", html)  # pandoc would drop cells
     if not SIGNS.search(html):
         return (html, "") if "<img" in html or flat(html).strip() else ("", "")
     soup = BeautifulSoup(SVG.sub(drawing, html), "html.parser")

@@ -219,7 +219,6 @@ local function grid_of(rows)
     for _, cell in ipairs(row.cells) do
       while grid[r][c] do c = c + 1 end
       local origin = { cell = cell, row = r }
-      cell.row_span, cell.col_span = math.max(cell.row_span, 1), math.max(cell.col_span, 1) -- not 0, as HTML may have
       for down = r, math.min(r + cell.row_span - 1, #rows) do
         for across = c, c + cell.col_span - 1 do grid[down][across] = origin end
       end
