@@ -9,8 +9,8 @@ from nbconvert.utils.exceptions import ConversionException
 from traitlets import Bool
 
 KINDS = {
-    "figure": "hình", "table": "bảng", "front": "bảng", "abstract": "tóm lược", "answer": "câu trả lời", "expect": "kỳ vọng",
-    "verdicts": "đối chiếu kỳ vọng", "caption": "chú thích", "text": "đoạn văn",
+    "figure": "hình", "table": "bảng", "front": "bảng", "abstract": "tóm lược", "answer": "câu trả lời",
+    "expect": "kỳ vọng", "verdicts": "đối chiếu kỳ vọng", "caption": "chú thích", "text": "đoạn văn",
 }  # fmt: skip
 PERSONAL = re.compile(r"^(?:MSSV|HO_TEN|LOP)\s*=.*\n?", re.MULTILINE)  # what ``submit`` rewrites
 

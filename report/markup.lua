@@ -341,7 +341,8 @@ local function filter(fragment)
       -- A heading that comes again and again, as "Đề bài" does, is none for the contents.
       local again = level > 1 and times[pandoc.utils.stringify(header)] > 1
       local head = ('heading(level: %d, outlined: %s, bookmarked: true)'):format(level, not again)
-      return pandoc.Plain { call(head, header.content), typst(' #label(' .. quote(place(pandoc.utils.stringify(header))) .. ')') }
+      return pandoc.Plain { call(head, header.content),
+        typst(' #label(' .. quote(place(pandoc.utils.stringify(header))) .. ')') }
     end,
     Para = paragraph,
     Plain = paragraph,
@@ -349,7 +350,9 @@ local function filter(fragment)
     Image = function(img)
       fragment.images:insert(img.src)
       local alt = pandoc.utils.stringify(img.caption)
-      if alt == '' then alt = img.title ~= '' and img.title or img.src:match('^data:') and 'ảnh' or img.src:match('[^/]*$') end
+      if alt == '' then
+        alt = img.title ~= '' and img.title or img.src:match('^data:') and 'ảnh' or img.src:match('[^/]*$')
+      end
       local style, size = ';' .. (img.attributes.style or ''), {}
       for _, side in ipairs { 'width', 'height' } do
         size[side] = quote(style:match('[;%s]' .. side .. '%s*:%s*([^;]+)') or img.attributes[side] or '')
@@ -381,7 +384,11 @@ local fragments = input.fragments
 for _, key in ipairs(input.rejected) do rejected[key] = true end
 local headings = pandoc.List {}
 for _, fragment in ipairs(fragments) do
-  fragment.doc = absorb_html(pandoc.read(fragment.text, fragment.format)):walk(UNWRAPPED)
+  fragment.source = pandoc.Pandoc { pandoc.CodeBlock(fragment.text) } -- shown where something goes wrong below
+  local read, doc = pcall(function()
+    return absorb_html(pandoc.read(fragment.text, fragment.format)):walk(UNWRAPPED)
+  end)
+  fragment.doc = read and doc or fragment.source
   fragment.doc:walk { Math = collect_labels }
   if fragment.headings then fragment.doc:walk { Header = function(header) headings:insert(header) end } end
 end
@@ -402,9 +409,11 @@ if #tops == 1 and headings[1].level == 1 then
 end
 for _, fragment in ipairs(fragments) do
   fragment.images = pandoc.List {}
-  local doc = fragment.doc:walk { traverse = 'topdown', Inlines = references,
-    Header = function(header) return header, false end }
-  result.typst:insert(pandoc.write(doc:walk(filter(fragment)), 'typst', OPTIONS))
+  local _, doc = pcall(function()
+    return fragment.doc:walk({ traverse = 'topdown', Inlines = references,
+      Header = function(header) return header, false end }):walk(filter(fragment))
+  end)
+  result.typst:insert(pandoc.write(type(doc) == 'userdata' and doc or fragment.source, 'typst', OPTIONS))
   result.images:insert(fragment.images)
 end
 result.formulas = formulas

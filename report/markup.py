@@ -45,7 +45,8 @@ ROW = re.compile(rf"[^\n]{{1,{WIDTH}}}\n?|\n")
 LONGEST_RICH = 300  # rows of a table or text; what is longer is set as if it was printed
 # Control codes, half and private characters, and marks of no width, which would be copied into other words.
 FORBIDDEN = re.compile(
-    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u200c\u200d\u2060-\u2064\ud800-\uf8ff\ufe0e\ufe0f\ufeff\ufffe\uffff\U000f0000-\U0010ffff]"
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u200c\u200d\u2060-\u2064"
+    "\ud800-\uf8ff\ufe0e\ufe0f\ufeff\ufffe\uffff\U000f0000-\U0010ffff]"
 )
 
 
@@ -239,7 +240,7 @@ class TypstPreprocessor(Preprocessor):
             self._data(output, key)
 
     def _data(self, output, key: str) -> None:
-        """Fill in an output that comes in several forms from the one that Jupyter shows, or the next that can be read."""
+        """Fill in an output of several forms from the one that Jupyter shows, or the next that can be read."""
         meta, data = bth2(output), output.get("data", {})  # none in what later formats may hold
         plain = data.get("text/plain", "")
         nameless = WIDGET in data or re.fullmatch(r"<[^\n]*>", plain.strip())
