@@ -36,7 +36,7 @@ MATH = re.compile(
     r"^ *(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^ *(?P=fence)|(?<!`)(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`)|\\[^b]"
     r"|\$\$(?P<display>.+?)\$\$|\$(?P<inline>(?:\\.|[^$\\])+)\$(?!\d)"
     r"|^(?P<bare>\\begin\{(?P<name>[a-z]+\*?)\}.*?\\end\{(?P=name)\})|(?<=\]\()(?P<named>attachment:[^()<>\n]*)"
-    r"|(?<=\S)(?P<table>[^\S\n]*\n(?P<left>[> ]*)(?=[^\n]*\|[^\n]*\n[> ]*\|?(?: *:?-+:? *\|)+(?: *:?-+:?)? *$))",
+    r"|(?<=\S)(?P<table>[^\S\n]*\n(?P<left>[> ]*)(?=[^\n|]*\|[^\n]*\n[> ]*\|?(?: *:?-+:? *\|)+(?: *:?-+:?)? *$))",
     re.MULTILINE | re.DOTALL,
 )
 # Rows on paper of what a program printed, and the characters in one.
@@ -85,8 +85,10 @@ def spoken(char: str) -> str:
 
 def tidy(match: re.Match) -> str:
     """Return a formula of Jupyter's in one line, which pandoc reads, and anything else as it is."""
+    start = match.string.rfind("\n", 0, match.start()) + 1
+    in_table = match.string[start : start + 40].lstrip("> ")[:1] == "|"
     if match["table"]:
-        return f"\n{match['left'].rstrip()}\n{match['left']}"
+        return match[0] if in_table else f"\n{match['left'].rstrip()}\n{match['left']}"
     if match["named"]:
         return match["named"].replace(" ", "%20")
     kind = next((kind for kind in ("display", "inline", "bare") if match[kind]), None)
@@ -94,7 +96,7 @@ def tidy(match: re.Match) -> str:
     prose = kind == "inline" and tex != tex.strip() and not re.search(r"[\\^_={}()<>+*/-]|^\s*\w\s*$", tex)
     if not tex.strip() or prose or re.search(r"\n\s*(\n|>)|(?<!\\)%", tex):  # "$ 5 or 6 $", a quotation, a comment
         return f"$$\n{tex}\n$$" if kind == "bare" else match[0]
-    if kind == "inline" and match.string[match.string.rfind("\n", 0, match.start()) + 1 :].lstrip("> ")[:1] == "|":
+    if kind == "inline" and in_table:
         tex = tex.replace(r"\|", r"\Vert ").replace("|", r"\vert ")  # in a table they would end the cell
     dollars = "$" if kind == "inline" else "$$"
     return dollars + " ".join(tex.split()) + dollars
