@@ -1,18 +1,23 @@
 """Settings of every test: the quick profile, no cache, and one place to read the notebook.
 
+machinery/ holds for any lab that is written with this notebook's set-up; lab/ is this assignment.
+
 nbval executes the notebook once, in the quick profile; the checks of the saved notebook run on what it got, too.
 """
 
 import ast
 import copy
+import json
 import os
 from pathlib import Path
 
 os.environ["BTH2_PROFILE"] = "quick"
 os.environ["BTH2_CACHE_DIR"] = ""  # a test never trusts, nor feeds, a student's cache
 
-os.environ.pop("BTH2_WORKERS", None)  # a test that needs a number of workers says so
+for name in ("BTH2_WORKERS", "BTH2_SEEDS"):  # a test that needs a number says so
+    os.environ.pop(name, None)
 
+import kernel_watch  # noqa: F401 - a killed kernel ends nbval within seconds
 import nbformat
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
@@ -79,10 +84,20 @@ def outputs_of(cell, kind: str) -> list:
     return [o for o in cell.get("outputs", []) if o.get("metadata", {}).get("bth2", {}).get("kind") == kind]
 
 
+def outputs(notebook, kind: str) -> list:
+    """All outputs of a kind, in the order of the notebook."""
+    return [output for cell in notebook.cells for output in outputs_of(cell, kind)]
+
+
 def find_record(notebook) -> dict:
-    found = [o for cell in notebook.cells for o in outputs_of(cell, "record")]
+    """The record of a notebook, its texts of numbers unpacked in place."""
+    found = outputs(notebook, "record")
     assert len(found) == 1, f"the notebook should hold one record, it holds {len(found)}"
-    return found[0].metadata["bth2"]["record"]
+    record = found[0].metadata["bth2"]["record"]
+    for name in ("histories", "drawn"):
+        if isinstance(record[name], str):
+            record[name] = nbformat.from_dict(json.loads(record[name]))
+    return record
 
 
 def set_up_cells(notebook) -> list[str]:

@@ -2,14 +2,17 @@
 
     python tests/mutants.py            all of them, each in a temporary copy of the repository
     python tests/mutants.py -k word    those whose name or test has the word in it
-    python tests/mutants.py --list     what they are, and whether each can be applied
-    python tests/mutants.py --check    the tests named here, on an unchanged copy: they must be green
+    python tests/mutants.py --check    only whether each old text stands exactly once in today's sources, and each
+                                       test is there (--nb FILE: in another notebook)
+    python tests/mutants.py --unchanged    the same tests without the change, which must be green
 
-Not collected by pytest. The saved outputs stay as they are, so a test that reads them only would notice nothing.
-Give BTH2_DATA_DIR for the real data. Exit code 1: a mutant survived, or could not be applied.
+Not collected by pytest. The saved outputs stay as they are, so a test that reads them only would notice nothing;
+mutants of the sections (quick) are executed by nbval, and the tests read what it got. Give BTH2_DATA_DIR for the
+real data. Exit code 1: a mutant survived, or could not be applied.
 """
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -21,403 +24,305 @@ from typing import NamedTuple
 import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
-NB, REPORT = "MSSV_BaiThucHanh2.ipynb", "report/"
-TRAINING, DATA, CLAIMS, STRUCTURE, PDF, SUBMIT = (
-    f"tests/test_{name}.py::test_" for name in ("training", "data", "claims", "structure", "report", "submit")
-)
+NB = "MSSV_BaiThucHanh2.ipynb"
 LEFT_OUT = (".git", ".venv", ".bth2_cache", ".pytest_cache", ".ruff_cache", "__pycache__", "build", "dist")
+FILES = {
+    "computations": "tests/lab/test_computations.py",
+    "report": "tests/test_report.py",
+    "submit": "tests/test_submit.py",
+    "quick": f"--nbval {NB} tests/machinery tests/lab",
+}
+
+# @ what | file of tests: word in the test's name | file that is changed, if it is not the notebook
+# - old text, in one cell (more lines of the same text: more of these)
+# + new text
+MUTANTS = r"""
+== Data
+@ split of 80/20 | data: ninety_per_cent
+-test_size=0.1
++test_size=0.2
+@ split ignores SEED | data: the_seed_draws_the_split
+-random_state=SEED
++random_state=0
+@ test is dev | data: ninety_per_cent
+-(*split[:2], arrays["x_test"])
++(*split[:2], split[1])
+@ checksum without the labels | data: the_checksum_sees
+-(*x.values(), *y.values())
++x.values()
+@ full profile: 20 epochs instead of 30 | computations: the_full_profile
+-((None,) * 3, 10, 30, 100)
++((None,) * 3, 10, 20, 100)
+@ full profile: half the test images | computations: the_full_profile
+-((None,) * 3, 10, 30, 100)
++((None, None, 5000), 10, 30, 100)
+== Training
+@ dev and test swapped in the final measurements | training: measured_part
+-metrics[part] = {key: float(value)
++metrics[{"dev": "test", "test": "dev"}.get(part, part)] = {key: float(value)
+@ the history's dev is train | training: own_loop
+-dev = batches(data.x["dev"], targets(e, data.labels["dev"])
++dev = batches(data.x["train"], targets(e, data.labels["train"])
+@ batch size always 128 | training: batch_size_counts
+-train = batches(data.x["train"], targets(e, data.labels["train"]), e.batch_size, order)
++train = batches(data.x["train"], targets(e, data.labels["train"]), 128, order)
+@ labels in another order than the images | training: own_loop
+-return tf.gather(x, rows), tf.gather(y, rows)
++return tf.gather(x, rows), y[step * size : (step + 1) * size]
+@ weights ignore the seed | training: the_seed_changes
+-draw = random.Random(seed)
++draw = random.Random(0)
+@ bias_regularizer ignored | computations: first_update
+-            bias_regularizer=fresh(e.bias_regularizer),
++
+@ kernel_regularizer ignored | computations: first_update
+-            kernel_regularizer=fresh(e.kernel_regularizer),
++
+@ W₁'s own initializer for W₂, too | training: initializers_reach
+-        kernel_initializer = e.kernel_initializer
++        pass
+@ momentum lost on the way into the model | training: optimizers_by_their
+-optimizer=fresh(e.optimizer),
++optimizer=fresh(e.optimizer, **({"momentum": 0.0} if hasattr(e.optimizer, "momentum") else {})),
+@ learning rate lost on the way into the model | training: optimizers_by_their
+-optimizer=fresh(e.optimizer),
++optimizer=type(e.optimizer)(),
+@ dead on any image, not on all | training: dead_and_distinct
+-.numpy().all(axis=0)
++.numpy().any(axis=0)
+@ norm of W₂ under the name of W₁ | training: norms_are
+-enumerate(kernels(model), start=1)
++enumerate(kernels(model)[::-1], start=1)
+@ a milestone measured one epoch late | training: a_milestone
+-if last or epoch + 1 in MILESTONES else
++if last or epoch in MILESTONES else
+== Cache
+@ the key without the data's checksum | training: the_key_knows
+-"data": prepare(e.dataset).sha256, "recipe"
++"recipe"
+@ the key without Keras's version | training: an_edit_of_the_code
+-sorted(MILESTONES), keras.__version__, tf.__version__]
++sorted(MILESTONES), tf.__version__]
+@ the key without the code that measures | training: the_recipe_has
+-dead_share, measure)
++dead_share)
+@ state without the optimizer | training: what_keras_can_express
+-[*model.variables, *model.optimizer.variables]
++[*model.variables]
+@ an epoch on the way is taken for the end | training: serves_as_a_shorter_one
+-if run and (run.metrics or epochs < e.epochs):
++if run:
+== Said
+@ Holm's correction does nothing | said: holm
+-np.sort(ps) * np.arange(len(ps), 0, -1)
++np.sort(ps)
+@ Holm's correction left out of the marks | quick: all_that_is_shown
+-holm([claim.p for claim in tested])
++[claim.p for claim in tested]
+@ p-value one-sided | said: p_values
+-scipy.stats.ttest_1samp(d, 0).pvalue
++scipy.stats.ttest_1samp(d, 0).pvalue / 2
+@ a claim holds whatever its p-value | quick: all_that_is_shown
+- and (self.p is None or self.p < 0.05)
++
+@ one of several conditions is enough | said: a_reading_needs_all
+-stands = all(claim.holds() for claim in claims)
++stands = any(claim.holds() for claim in claims)
+@ conditions inverted | said: a_reading_needs_all
+-text if stands else otherwise, claims
++otherwise if stands else text, claims
+@ rises are called falls | said: the_comparison_chooses
+-"<": "tăng từ {a} lên {b}{unit}"
++"<": "giảm từ {a} xuống {b}{unit}"
+@ two factors at a time are compared | said: several_factors
+-one_factor = len(changed) < 2 or
++one_factor = len(changed) < 3 or
+@ numbers lose their unit | next_lab: all_its_checks
+-said("value", f"{measured}{measured.quantity.unit}"
++said("value", f"{measured}"
+@ single runs are not named | quick: all_that_is_shown
+-f"{text}\n\n*{note}*" if note else text
++text
+== Figures
+@ dashes of train and dev swapped | next_lab: all_its_checks
+-[("", "-"), ("val_", "--")]
++[("", "--"), ("val_", "-")]
+@ train drawn as dev | next_lab: all_its_checks
+-np.array(run.history[prefix + metric])
++np.array(run.history[metric])
+@ each seed under the name of the first | next_lab: all_its_checks
+-f"{run_id(run)} {prefix}{metric}"
++f"{run_id(group[0])} {prefix}{metric}"
+@ log axis on the other panel | next_lab: all_its_checks
+-yscale="log" if metric in log else "linear"
++yscale="linear" if metric in log else "log"
+@ epochs from 0 | next_lab: all_its_checks
+-np.arange(1, len(ys) + 1) * steps
++np.arange(len(ys)) * steps
+@ rows of a point chart reversed | next_lab: all_its_checks
+-yticklabels=list(rows)
++yticklabels=list(rows)[::-1]
+@ Bài 1 drawn under the name of Bài 2 | quick: every_figure
+-{"Bài 1": bai1, "Bài 2 (L2)": bai2},
++{"Bài 1": bai2, "Bài 2 (L2)": bai1},
+@ labels of a dumbbell chart reversed | quick: every_figure
+-{"điểm ảnh 0–255": test(raw[name]), "điểm ảnh 0–1": test(scaled[name])}
++{"điểm ảnh 0–255": test(scaled[name]), "điểm ảnh 0–1": test(raw[name])}
+== Computations
+@ weight decay without its factor 2 | computations: decayed
+-(1 - 2 * rate * strength)
++(1 - rate * strength)
+@ the strongest rows, not columns | computations: norms_and_epochs
+-np.argsort(-np.linalg.norm(W1, axis=0))
++np.argsort(-np.linalg.norm(W1, axis=1))
+@ lasting mistakes are wrong once | computations: lasting_mistakes
+-wrong = np.all([
++wrong = np.any([
+@ learning rate of another bound | computations: largest_rate
+-s = 2 / 10 *
++s = 2 *
+@ EarlyStopping replayed in the wrong mode | computations: stopping_epoch
+-mode="max" if
++mode="min" if
+@ the epoch after the stop is read | computations: stopping_epoch
+-[stopping_epoch(r, monitor) - 1]
++[min(stopping_epoch(r, monitor), r.epochs - 1)]
+== Choices
+@ learning rates chosen on test | computations: chosen_on_dev
+-name=name: dev.value(
++name=name: test.value(
+@ the best model chosen on test | computations: chosen_on_dev
+-key=dev.value)
++key=test.value)
+== Answers
+@ a sentence loses its condition | quick: sentence
+-lead = when(gap(bai2) < gap(bai1), "L2 làm giảm overfitting", "Chưa thấy L2 làm giảm overfitting")
++lead = "L2 làm giảm overfitting"
+@ a condition inverted | quick: sentence
+-lead = when(test(ones) < test(bai1), "Khởi tạo
++lead = when(test(ones) > test(bai1), "Khởi tạo
+@ another figure is cited | quick: parts_and_an_answer
+-accuracy test {change(test, bai1, bai2)} ({curves}).
++accuracy test {change(test, bai1, bai2)} ({pictures}).
+@ a number that was not measured by a call | quick: all_that_is_shown
+-accuracy train {value(train_accuracy(bai1))}, dev
++accuracy train {train_accuracy(bai1)}, dev
+@ a row missing from Bảng 1 | quick: shows_what_the_saved
+-main = [bai1, bai2, ones, zeros,
++main = [bai1, bai2, ones,
+== Record and report
+@ the seal is of the name | next_lab: all_its_checks
+-hashlib.sha256(joined.encode()).hexdigest()[:16]
++hashlib.sha256(name.encode()).hexdigest()[:16]
+@ another SEED is no change | submit: another_seed | report/freshness.py
+-(?:MSSV|HO_TEN|LOP)
++(?:MSSV|HO_TEN|LOP|SEED)
+@ an edited cell is no change | report: refuse_a_stale | report/freshness.py
+-hashes.get(str(cell.execution_count)) != source_hash(cell)
++False
+@ an edited output is no change | report: refuse_a_stale | report/freshness.py
+-if checksum(output) == sum_ and
++if
+@ stand-in data is not said | report: limits_are_stated | report/freshness.py
+-if data["stand_in"]:
++if False:
+@ the notebook handed in keeps the old name | submit: submit_writes | report/submit.py
+-    cells[0].source = source
++    pass
+@ the exporter misprints a digit | report: what_this_exporter_makes | report/markup.py
+-return json.loads(done.stdout)
++return json.loads(done.stdout.replace(b"97", b"98"))
+"""
 
 
 class Mutant(NamedTuple):
     what: str
+    tests: str  # file of tests: word in the test's name
     file: str
-    old: str  # stands there exactly once; in a notebook: in the sources of its code cells
+    old: str
     new: str
-    tests: str  # as pytest takes them, separated by blanks
+
+    def arguments(self) -> list[str]:
+        """The test as pytest takes it."""
+        name, word = self.tests.split(": ")
+        chosen = f"ipynb or ({word} and not notebook)" if name == "quick" else word
+        return [*FILES.get(name, f"tests/machinery/test_{name}.py").split(), "-k", chosen]
 
 
-MUTANTS = [
-    # Data
-    Mutant(
-        "dev is a part of train",
-        NB,
-        'images = dict(zip(("train", "dev", "test"), (*split[:2],',
-        'split[0], split[2] = arrays["x_train"], arrays["y_train"]\n    images = dict(zip(("train", "dev", "test"), (*split[:2],',
-        DATA + "every_image_is_in_one_part_only",
-    ),
-    Mutant(
-        "test is dev",
-        NB,
-        'images = dict(zip(("train", "dev", "test"), (*split[:2],',
-        'arrays |= {"x_test": split[1], "y_test": split[3]}\n    images = dict(zip(("train", "dev", "test"), (*split[:2],',
-        DATA + "every_image_is_in_one_part_only",
-    ),
-    Mutant("split of 80/20", NB, "test_size=0.1", "test_size=0.2", DATA + "ninety_per_cent_train_ten_dev_and_test_as_given"),
-    Mutant("split ignores SEED", NB, "random_state=SEED", "random_state=0", DATA + "the_seed_draws_the_split"),
-    Mutant(
-        "labels of dev are those of train",
-        NB,
-        "(*split[2:],",
-        "(split[2], split[2][: len(split[3])],",
-        DATA + "labels_belong_to_their_images",
-    ),
-    Mutant(
-        "checksum without the labels", NB, "(*x.values(), *y.values())]", "x.values()]", DATA + "the_checksum_sees_every_array"
-    ),
-    Mutant("~ in BTH2_DATA_DIR stays", NB, "Path(DATA_DIR).expanduser()", "Path(DATA_DIR)", DATA + "the_home_sign_is_understood"),
-    # Each setting
-    Mutant(
-        "dev and test swapped in the final measurements",
-        NB,
-        "metrics[part] = {key",
-        'metrics[{"dev": "test", "test": "dev"}.get(part, part)] = {key',
-        TRAINING + "the_measured_part_is_the_named_part",
-    ),
-    Mutant(
-        "the history's dev is train",
-        NB,
-        'dev = batches(data.x["dev"], targets(e, data.labels["dev"])',
-        'dev = batches(data.x["train"], targets(e, data.labels["train"])',
-        TRAINING + "the_assignments_own_loop_gives_the_same_digits",
-    ),
-    Mutant(
-        "batch size always 128",
-        NB,
-        "batches(x[order], y[order], e.batch_size)",
-        "batches(x[order], y[order], 128)",
-        TRAINING + "batch_size_counts_the_updates",
-    ),
-    Mutant(
-        "order of the images ignores the seed",
-        NB,
-        "default_rng([seed, epoch])",
-        "default_rng([0, epoch])",
-        TRAINING + "the_seed_changes_order_and_weights_and_nothing_else",
-    ),
-    Mutant(
-        "order of the images ignores the epoch",
-        NB,
-        "default_rng([seed, epoch])",
-        "default_rng([seed, 0])",
-        TRAINING + "the_seed_changes_order_and_weights_and_nothing_else",
-    ),
-    Mutant(
-        "labels in another order than the images",
-        NB,
-        "batches(x[order], y[order], e.batch_size)",
-        "batches(x[order], y, e.batch_size)",
-        TRAINING + "the_assignments_own_loop_gives_the_same_digits",
-    ),
-    Mutant(
-        "weights ignore the seed",
-        NB,
-        "random.Random(seed)",
-        "random.Random(0)",
-        TRAINING + "the_seed_changes_order_and_weights_and_nothing_else",
-    ),
-    Mutant(
-        "all runs have seed 0",
-        NB,
-        "(e, SEED + k) for",
-        "(e, SEED) for",
-        TRAINING + "side_by_side_gives_the_numbers_of_one_after_the_other",
-    ),
-    Mutant(
-        "loss without penalty off by a constant",
-        NB,
-        "metrics[part] = {key: float(value)",
-        'metrics[part] = {key: float(value) + 0.01 * (key == "data_loss")',
-        TRAINING + "losses_by_their_formulas_and_without_the_penalty",
-    ),
-    Mutant(
-        "loss without penalty is another loss",
-        NB,
-        'fresh(e.loss, reduction="none"), name',
-        'BinaryCrossentropy(reduction="none"), name',
-        TRAINING + "losses_by_their_formulas_and_without_the_penalty",
-    ),
-    Mutant(
-        "kernel_regularizer ignored",
-        NB,
-        "kernel_regularizer=fresh(e.kernel_regularizer),",
-        "",
-        TRAINING + "one_update_of_sgd_with_l2_by_hand",
-    ),
-    Mutant(
-        "bias_regularizer ignored",
-        NB,
-        "bias_regularizer=fresh(e.bias_regularizer),",
-        "",
-        TRAINING + "one_update_of_sgd_with_l2_by_hand",
-    ),
-    Mutant(
-        "kernel_initializer ignored",
-        NB,
-        "kernel_initializer=fresh(e.kernel_initializer, draw),",
-        "",
-        TRAINING + "initializers_reach_w_and_b",
-    ),
-    Mutant(
-        "bias_initializer ignored", NB, "bias_initializer=fresh(e.bias_initializer, draw),", "", TRAINING + "initializers_reach_w_and_b"
-    ),
-    Mutant(
-        "activation ignored",
-        NB,
-        "dense(10, e.activation)",
-        'dense(10, "sigmoid")',
-        TRAINING + "losses_by_their_formulas_and_without_the_penalty",
-    ),
-    Mutant(
-        "extra layers dropped",
-        NB,
-        "for layer in e.extra_layers:",
-        "for layer in ():",
-        TRAINING + "dropout_resumes_where_it_stood " + TRAINING + "what_keras_can_express_goes_in",
-    ),
-    Mutant(
-        "momentum ignored",
-        NB,
-        "value.from_config(config | seed)",
-        'value.from_config({k: v for k, v in (config | seed).items() if k != "momentum"})',
-        TRAINING + "optimizers_by_their_formulas",
-    ),
-    Mutant(
-        "rescaling ignored by the hidden units' facts",
-        NB,
-        "x * np.float32(e.rescaling or 1) @ W1",
-        "x @ W1",
-        TRAINING + "rescaling_divides_the_input",
-    ),
-    Mutant("dead units are half of them", NB, "(hidden <= 0).all(axis=0)", "(hidden <= 0)", TRAINING + "dead_and_distinct_units"),
-    Mutant(
-        "norm of W2 under the name of W1",
-        NB,
-        "model.get_weights()[::2], start=1",
-        "model.get_weights()[::-2], start=1",
-        TRAINING + "norms_are_those_of_w1_and_w2",
-    ),
-    Mutant("diverged trainings go on", NB, ' or not np.isfinite(history["loss"][-1])', "", TRAINING + "divergence_ends_that_run_only"),
-    Mutant(
-        "EarlyStopping replayed in the wrong mode",
-        NB,
-        'mode="max" if',
-        'mode="min" if',
-        TRAINING + "early_stopping_is_kerass_own",
-    ),
-    Mutant(
-        "probe does not go back to its state",
-        NB,
-        "        for variable, value in zip(state_of(model), state, strict=True):\n            variable.assign(value)\n    return found",
-        "    return found",
-        TRAINING + "the_first_updates_by_hand",
-    ),
-    # Identity, resuming, cache
-    Mutant(
-        "the key forgets batch_size",
-        NB,
-        '("name", "epochs")}',
-        '("name", "epochs", "batch_size")}',
-        TRAINING + "the_key_knows_every_setting",
-    ),
-    Mutant("the key forgets the seed", NB, '{"seed": seed, ', "{", TRAINING + "the_key_knows_every_setting"),
-    Mutant(
-        "the key forgets the code", NB, ', "recipe": RECIPE}', "}", TRAINING + "an_edit_of_the_code_that_trains_changes_the_key"
-    ),
-    Mutant(
-        "state without seed generators",
-        NB,
-        "[*model.variables, *model.optimizer.variables]",
-        "[*model.weights, *model.optimizer.variables]",
-        TRAINING + "dropout_resumes_where_it_stood",
-    ),
-    Mutant(
-        "state without the optimizer",
-        NB,
-        "[*model.variables, *model.optimizer.variables]",
-        "[*model.variables]",
-        TRAINING + "optimizers_resume_with_their_state",
-    ),
-    Mutant(
-        "a failed save deletes the epoch before",
-        NB,
-        "            part.unlink(missing_ok=True)",
-        '            part.unlink(missing_ok=True)\n            (CACHE / f"{key}-{run.epochs - 1:03}-on.npz").unlink()',
-        TRAINING + "failing_writes_are_said_and_leave_the_last_good_file",
-    ),
-    Mutant(
-        "a failed save is not said",
-        NB,
-        "if lost else []",
-        "if None else []",
-        TRAINING + "failing_writes_are_said_and_leave_the_last_good_file",
-    ),
-    Mutant(
-        "another run's file is taken",
-        NB,
-        'about["key"] != key or any(',
-        "any(",
-        TRAINING + "a_bad_cache_file_is_said_and_trained_again",
-    ),
-    Mutant(
-        "the longer training does not serve the shorter",
-        NB,
-        " or epoch + 1 in MILESTONES",
-        "",
-        TRAINING + "a_longer_training_serves_the_shorter_ones",
-    ),
-    Mutant(
-        "an interrupt leaves the trainings running",
-        NB,
-        "status.clear()  # ends",
-        "pass  # ends",
-        TRAINING + "an_interrupt_is_one_sentence_and_ends_the_trainings " + TRAINING + "one_failing_training_ends_the_others",
-    ),
-    Mutant(
-        "initial weights drawn from the state that all threads share",
-        NB,
-        "draw = random.Random(seed)",
-        "draw = keras.utils.set_random_seed(seed)",
-        TRAINING + "initial_weights_and_dropout_depend_on_the_seed_alone",
-    ),
-    Mutant("the GPU is used", NB, '"CUDA_VISIBLE_DEVICES": "-1"', '"CUDA_VISIBLE": "-1"', TRAINING + "no_gpu_is_used"),
-    # Claims, numbers, figures
-    Mutant("numbers cut instead of rounded", NB, "{value:z,", "{np.trunc(value * 10**digits) / 10**digits:z,", CLAIMS + "vietnamese_numbers_round_trip"),
-    Mutant("Holm's correction does nothing", NB, "np.sort(ps) * np.arange(len(ps), 0, -1)", "np.sort(ps)", CLAIMS + "holm"),
-    Mutant(
-        "Holm's correction left out of the marks",
-        NB,
-        "holm([claim.p for claim in tested])",
-        "[claim.p for claim in tested]",
-        CLAIMS + "marks_are_corrected_for_the_number_of_predictions",
-    ),
-    Mutant(
-        "guarded sentences ignore their claims",
-        NB,
-        'all(claim["holds"] for claim in about["claims"])',
-        "True",
-        CLAIMS + "no_sentence_stands_whose_claims_do_not_hold " + CLAIMS + "swapped_runs_turn_the_sentence",
-    ),
-    Mutant("a claim holds whatever its p-value", NB, "self.p < 0.05)", "True)", CLAIMS + "no_sentence_stands_whose_claims_do_not_hold"),
-    Mutant(
-        "p-value not paired",
-        NB,
-        "scipy.stats.ttest_1samp(d, 0).pvalue",
-        'scipy.stats.ttest_ind(self.a.values, getattr(self.b, "values", [0, 0])).pvalue',
-        CLAIMS + "p_values_are_those_of_the_paired_t_test",
-    ),
-    Mutant("seeds that are all alike prove everything", NB, "return 1.0 if np.ptp(d) == 0", "return 0.0 if np.ptp(d) == 0", CLAIMS + "no_headline_survives_changed_runs"),
-    Mutant(
-        "the headline of Bài 2 without its guards",
-        NB,
-        "(Hình {figure_bai2}, Bảng {table_bai2}). {gap(bai2) < gap(bai1):?} {test(bai2) > test(bai1):?}",
-        "(Hình {figure_bai2}, Bảng {table_bai2}).",
-        CLAIMS + "no_headline_survives_changed_runs",
-    ),
-    Mutant("p-value one-sided", NB, "ttest_1samp(d, 0).pvalue", "ttest_1samp(d, 0).pvalue / 2", CLAIMS + "p_values_are_those_of_the_paired_t_test"),
-    Mutant("two factors at a time are compared", NB, "if len(changed) > 1 and", "if len(changed) > 2 and", CLAIMS + "comparisons_of_two_factors_are_refused"),
-    Mutant("deviation of n, not of n - 1", NB, "vn(self.values.std(ddof=1)", "vn(self.values.std()", CLAIMS + "a_quantity_prints_its_mean_and_the_deviation_between_seeds"),
-    Mutant(
-        "the gap is that to test",
-        NB,
-        "train_accuracy.value(r) - dev.value(r)",
-        "train_accuracy.value(r) - test.value(r)",
-        CLAIMS + "quantities_are_those_of_the_recomputation",
-    ),
-    Mutant("figures without PNG", NB, 'pictures["image/png"]', 'pictures["image/gif"]', STRUCTURE + "a_figure_is_numbered_and_shown_as_svg_and_png"),
-    Mutant("dev drawn as train", NB, '("val_", "--")', '("", "--")', STRUCTURE + "curves_show_train_solid_and_dev_dashed_in_per_cent"),
-    Mutant(
-        "a table of runs mixes up its runs",
-        NB,
-        "for run in group] for group in runs.values()]",
-        "for run in group] for group in reversed(runs.values())]",
-        f"--nbval {NB} {CLAIMS}every_number_of_a_fresh_quick_run_follows_from_its_record",
-    ),
-    # The report
-    Mutant("the exporter drops wide tables", REPORT + "markup.py", "        for mime, reader in RICH_TEXT.items():\n", '        if data.get("text/markdown", "").split("\\n")[0].count("|") > 6:\n            return\n        for mime, reader in RICH_TEXT.items():\n', PDF + "the_committed_pdf_is_what_this_exporter_makes " + PDF + "wide_and_long_tables_fit"),
-    Mutant("the exporter misprints a digit", REPORT + "markup.py", 'text = clean(text) + "\\n"', 'text = clean(text).replace("97,3", "97,8") + "\\n"', PDF + "the_committed_pdf_is_what_this_exporter_makes"),
-    Mutant("the exporter shows pictures without their alt text", REPORT + "markup.py", "quote(alt or 'Hình do mã vẽ ra')", "quote('Hình do mã vẽ ra')", PDF + "alt_text_of_pictures_and_formulas"),
-    Mutant("another SEED is no change", REPORT + "freshness.py", "(?:MSSV|HO_TEN|LOP)", "(?:MSSV|HO_TEN|LOP|SEED)", SUBMIT + "another_seed_is_not_handed_in_with_the_numbers_of_the_first"),
-    Mutant("an edited cell is no change", REPORT + "freshness.py", "hashes[i] != source_hash(cell)", "len(hashes[i]) != 64", PDF + "commands_refuse_a_stale_notebook_and_the_exporter_marks_it"),
-    Mutant("cells run out of order are no change", REPORT + "freshness.py", "cell.execution_count <= last", "False", PDF + "commands_refuse_a_stale_notebook_and_the_exporter_marks_it"),
-    Mutant("stand-in data is not said", REPORT + "freshness.py", 'if data["stand_in"]:', "if False:", PDF + "limits_are_stated_on_page_one_and_in_the_header"),
-    Mutant("the notebook handed in keeps the old name", REPORT + "submit.py", "    cells[0].source = source\n", "", SUBMIT + "submit_writes_the_pair"),
-]  # fmt: skip
+def mutants() -> list[Mutant]:
+    found = []
+    for block in re.sub(r"(?m)^== .*\n", "", MUTANTS).split("\n@ ")[1:]:
+        head, *lines = block.removesuffix("\n").split("\n")
+        old, new = ("\n".join(line[1:] for line in lines if line[:1] == sign) for sign in "-+")
+        what, tests, file = [*head.split(" | "), NB][:3]
+        found.append(Mutant(what, tests, file, old, new))
+    return found
 
 
-def apply(root: Path, mutant: Mutant) -> str:
-    """Apply a mutant to a copy of the repository; what is wrong, where its old text does not stand there exactly once."""
-    path = root / mutant.file
-    if path.suffix == ".ipynb":
-        nb = nbformat.read(path, as_version=4)
-        places = [cell for cell in nb.cells if cell.cell_type == "code" and mutant.old in cell.source]
-        count = sum(cell.source.count(mutant.old) for cell in places)
-    else:
-        text = path.read_text("utf-8")
-        count = text.count(mutant.old)
-    if count != 1:
-        return f"its old text stands {count} times in {mutant.file}: {mutant.old!r}"
-    if path.suffix == ".ipynb":
-        places[0].source = places[0].source.replace(mutant.old, mutant.new)
-        path.write_text(nbformat.writes(nb) + "\n", "utf-8")
-    else:
-        path.write_text(text.replace(mutant.old, mutant.new), "utf-8")
+def apply(root: Path, mutant: Mutant, notebook: Path | None = None, write: bool = True) -> str:
+    """Apply a mutant to a copy of the repository; what is wrong, where its old text does not stand there once."""
+    path = notebook if notebook and mutant.file == NB else root / mutant.file
+    nb = nbformat.read(path, as_version=4) if path.suffix == ".ipynb" else None
+    texts = [cell.source for cell in nb.cells] if nb else [path.read_text("utf-8")]
+    if (count := sum(text.count(mutant.old) for text in texts)) != 1:
+        return f"its old text stands {count} times in {path.name}: {mutant.old!r}"
+    texts = [text.replace(mutant.old, mutant.new) for text in texts]
+    if write and nb:
+        for cell, text in zip(nb.cells, texts, strict=True):
+            cell.source = text
+    if write:
+        path.write_text(nbformat.writes(nb) + "\n" if nb else texts[0], "utf-8")
     return ""
 
 
-def copy(folder: str) -> Path:
-    return Path(shutil.copytree(ROOT, Path(folder, "copy"), ignore=shutil.ignore_patterns(*LEFT_OUT)))
+def missing(mutant: Mutant) -> str:
+    """What is wrong with the test that a mutant names."""
+    name, word = mutant.tests.split(": ")
+    paths = [path for text in mutant.arguments() for path in [ROOT / text] if text.startswith("tests/")]
+    files = [file for path in paths for file in (path.glob("test_*.py") if path.is_dir() else [path])]
+    found = any(re.search(rf"def test_\w*{word}", file.read_text("utf-8")) for file in files if file.exists())
+    return "" if found else f"no test of {name} has {word} in its name"
 
 
-def pytest(root: Path, tests: str, *options: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=line", "-p", "no:cacheprovider", *options]
-    command += tests.split()
-    done = subprocess.run(command, check=False, cwd=root, capture_output=True, text=True, timeout=1200)
-    return done.returncode, done.stdout + done.stderr
-
-
-def verdict(mutant: Mutant) -> tuple[str, str]:
-    """What became of a mutant (killed, SURVIVED, SKIPPED, NOT APPLIED, BROKEN), and the test that failed first or why."""
+def verdict(mutant: Mutant, unchanged: bool) -> tuple[str, str]:
+    """What became of a mutant (killed, SURVIVED, SKIPPED, does not apply, BROKEN), and the test that failed or why."""
     with tempfile.TemporaryDirectory() as folder:
-        root = copy(folder)
-        if problem := apply(root, mutant):
-            return "NOT APPLIED", problem
-        code, text = pytest(root, mutant.tests, *([] if "--nbval" in mutant.tests else ["-x"]))
+        root = Path(shutil.copytree(ROOT, Path(folder, "copy"), ignore=shutil.ignore_patterns(*LEFT_OUT)))
+        (root / ".venv").symlink_to(ROOT / ".venv")
+        if problem := apply(root, mutant, write=not unchanged):
+            return "does not apply", problem
+        command = [sys.executable, "-m", "pytest", "-q", "-rfE", "--tb=line", "-p", "no:cacheprovider"]
+        command += mutant.arguments()
+        done = subprocess.run(command, check=False, cwd=root, capture_output=True, text=True, timeout=2400)
+    text = done.stdout + done.stderr
     failed = [line.split(" ")[1] for line in text.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-    named = [test for test in failed if any(test.startswith(name) for name in mutant.tests.split())]
-    if code == 1 and named:
-        return "killed", named[-1].rpartition("::")[2]
-    if code == 0:
+    if done.returncode == 1 and failed:
+        return "killed", failed[0].rpartition("::")[2]
+    if done.returncode in (0, 5):
         return ("SURVIVED", mutant.tests) if " passed" in text else ("SKIPPED", "the test did not run")
-    return "BROKEN", (text.strip().splitlines() or [f"exit code {code}"])[-1]
+    return "BROKEN", (text.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-k", default="", metavar="WORD", help="only those whose name or test has the word in it")
-    parser.add_argument("--list", action="store_true", help="print the mutants, and whether each can be applied")
-    parser.add_argument("--check", action="store_true", help="run the tests named here on an unchanged copy")
+    parser.add_argument("--check", action="store_true", help="only whether each can be applied and its test is there")
+    parser.add_argument("--unchanged", action="store_true", help="run the tests without the change: all must survive")
+    parser.add_argument("--nb", type=Path, help="with --check: look in this notebook")
     args = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if args.k in f"{mutant.what} {mutant.tests}"]
-    if args.check:
-        with tempfile.TemporaryDirectory() as folder:
-            code, text = pytest(copy(folder), " ".join(dict.fromkeys(" ".join(m.tests for m in chosen).split())))
-        print(text[-3000:])
-        return code
-    left = []
+    chosen, left = [mutant for mutant in mutants() if args.k in f"{mutant.what} {mutant.tests}"], []
     for mutant in chosen:
         began = time.monotonic()
-        if args.list:
-            with tempfile.TemporaryDirectory() as folder:
-                shutil.copytree(ROOT / "report", Path(folder, "report"))
-                shutil.copy(ROOT / NB, folder)
-                problem = apply(Path(folder), mutant)
-            result, why = ("NOT APPLIED", problem) if problem else ("", mutant.tests)
+        if args.check:
+            why = apply(ROOT, mutant, args.nb, write=False) or missing(mutant)
+            result = "does not apply" if why else "applies"
         else:
-            result, why = verdict(mutant)
-        if result not in ("", "killed"):
+            result, why = verdict(mutant, args.unchanged)
+        if result not in ("applies", "SURVIVED" if args.unchanged else "killed"):
             left.append(f"{mutant.what}: {result} ({why})")
-        print(f"| {mutant.what} | {result} | {why} | {time.monotonic() - began:.0f} s |", flush=True)
-    print("\n".join([f"{len(chosen)} mutants, {len(left)} not killed", *left]))
+        if not args.check:
+            print(f"| {mutant.what} | {result} | {why} | {time.monotonic() - began:.0f} s |", flush=True)
+    print("\n".join([f"{len(chosen)} mutants, {len(left)} of them not as they should be", *left]))
     return bool(left)
 
 

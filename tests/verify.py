@@ -18,37 +18,46 @@ from report.run import run as execute
 TOLERANCE = 0.005
 
 
+def marks(record: dict) -> dict[str, str]:
+    """The mark of every expectation."""
+    return {f"{key}, {v['text']}": v["mark"] for key, verdicts in record["verdicts"].items() for v in verdicts}
+
+
+def said(record: dict) -> dict[str, list]:
+    """What each text says, without its numbers: which readings stand, and the verdict of each comparison."""
+    return {
+        key: [call.get("stands", call.get("verdict")) for call in about["said"]]
+        for key, about in record["texts"].items()
+    }
+
+
 def differences(saved: dict, fresh: dict) -> list[str]:
     """What a second run did not reproduce of the record of the first, in Vietnamese sentences."""
-    found = []
-    runs = {(run["name"], run["seed"]): run for run in fresh["runs"].values()}
-    marks = {(p["section"], p["text"]): p["mark"] for p in fresh["predictions"]}
+    found, again = [], {(run["name"], run["seed"], run["epochs"]): run for run in fresh["runs"].values()}
     for run in saved["runs"].values():
-        name = f"{run['name']}, seed {run['seed']}"
-        if (run["name"], run["seed"]) not in runs:
-            found.append(f"{name}: không được chạy lại")
+        name, key = f"{run['name']}, seed {run['seed']}", (run["name"], run["seed"], run["epochs"])
+        if key not in again:
+            found.append(f"{name}: không được chạy lại với {run['epochs']} epoch")
             continue
         for part in ("train", "dev", "test"):
-            a, b = run["metrics"][part]["accuracy"], runs[run["name"], run["seed"]]["metrics"][part]["accuracy"]
+            a, b = (r["metrics"][part]["accuracy"] or 0 for r in (run, again[key]))  # none where it diverged
             if abs(a - b) > TOLERANCE:
                 found.append(f"{name}, accuracy {part}: {a:.4f} đã lưu, {b:.4f} chạy lại")
-    for p in saved["predictions"]:
-        again = marks.get((p["section"], p["text"]), "không có")
-        if p["mark"] != again:
-            found.append(f"{p['section']}, {p['text']}: {p['mark']} đã lưu, {again} chạy lại")
-    stands = [s["stands"] for s in saved["sentences"]], [s["stands"] for s in fresh["sentences"]]
-    if stands[0] != stands[1]:
-        found.append("Có câu trả lời thay đổi giữa hai lần chạy.")
+    for what, pair in {"kết quả": (marks(saved), marks(fresh)), "lời": (said(saved), said(fresh))}.items():
+        for key in dict.fromkeys([*pair[0], *pair[1]]):
+            a, b = (side.get(key, "không có") for side in pair)
+            if a != b:
+                found.append(f"{key}: {what} {a} đã lưu, {b} chạy lại")
     return found
 
 
 def main() -> int:
     saved = find_record(nbformat.read(NOTEBOOK, as_version=4))
     with tempfile.TemporaryDirectory() as folder:
-        execute(NOTEBOOK, Path(folder), saved["profile"], ROOT)
+        execute(NOTEBOOK, Path(folder), saved["profile"], ROOT, saved["settings"]["seeds"])
         fresh = find_record(nbformat.read(Path(folder) / NOTEBOOK.name, as_version=4))
     found = differences(saved, fresh)
-    print("\n".join(found) or f"{len(saved['runs'])} lần chạy và {len(saved['predictions'])} dự đoán đều khớp.")
+    print("\n".join(found) or f"{len(saved['runs'])} lần chạy và {len(marks(saved))} kỳ vọng đều khớp.")
     return bool(found)
 
 

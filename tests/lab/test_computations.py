@@ -1,0 +1,230 @@
+"""The functions that the sections define for themselves, each by an independent formula, and what is chosen on dev."""
+
+import ast
+import copy
+import re
+
+import numpy as np
+import pytest
+from conftest import find_record, outputs
+from test_assignment import runs_named
+
+COUNTS = {"train": 40, "dev": 16, "test": 24}
+CANDIDATES = {"MNIST": ["Bài 1", "Bài 2", "W nhỏ", "W₁ nhỏ", "RMSProp, L2", "Adam, L2", "Bài 5", "Bài 6", "Bài 6, L2"]}
+CANDIDATES["CIFAR-10"] = [f"CIFAR Bài {number}, 0–1" for number in (1, 2, 6)]
+STOPS = [("val_loss", [0.5, 0.4, 0.45, 0.44, 0.3, 0.2], 4), ("loss", [0.5, 0.4, 0.45, 0.39, 0.41, 0.4], 6)]
+STOPS += [("val_loss", [0.3, 0.2, 0.1], 3), ("val_accuracy", [0.1, 0.2, 0.3, 0.3, 0.4, 0.5], 6)]
+
+
+def data_of(lab, x: dict, labels: dict):
+    return lab["Data"]("mnist", "test", False, x, labels, "checksum")
+
+
+@pytest.fixture
+def tiny(lab, monkeypatch):
+    """Images of 12 pixels for every data set; each part has every class."""
+    rng = np.random.default_rng(0)
+    x = {part: rng.integers(0, 5, (n, 12), dtype=np.uint8) for part, n in COUNTS.items()}
+    labels = {part: rng.permutation(np.r_[:10, rng.integers(0, 10, n - 10)]) for part, n in COUNTS.items()}
+    data = data_of(lab, x, labels)
+    monkeypatch.setitem(lab, "prepare", lambda name: data)
+    return data
+
+
+def small(lab, **changes):
+    return lab["Experiment"]("x", **{"hidden": (6,), "batch_size": 16, "epochs": 2} | changes)
+
+
+def fake(lab, seed=0, state=(), e=None, metrics=None, **history):
+    return lab["Run"](e or small(lab), seed, {"loss": [0.0], **history}, metrics or {}, list(state))
+
+
+def forward(state, x):
+    W1, b1, W2, b2 = (np.asarray(w, np.float64) for w in state[:4])
+    hidden = np.maximum(x.astype(np.float64) @ W1 + b1, 0)
+    return hidden, 1 / (1 + np.exp(-(hidden @ W2 + b2)))
+
+
+def states(lab, *seeds):
+    e = small(lab, kernel_initializer=lab["RandomNormal"](stddev=0.3))
+    return e, [[v.numpy() for v in lab["state_of"](lab["build_model"](e, 12, seed))] for seed in seeds]
+
+
+def cross_entropy(p, label) -> float:
+    return -np.mean([np.log(p[k] if k == label else 1 - p[k]) for k in range(10)])
+
+
+def test_decayed_is_where_the_penalty_alone_leads(lab, tiny, monkeypatch):
+    """On black images the loss has no gradient by W₁, so a real training ends where the formula says."""
+    black = data_of(lab, {part: np.zeros_like(x) for part, x in tiny.x.items()}, tiny.labels)
+    monkeypatch.setitem(lab, "prepare", lambda name: black)
+    e = small(lab, kernel_regularizer=lab["L2"](0.1), optimizer=lab["SGD"](learning_rate=0.25), epochs=3)
+    runs = lab["Runs"](lab["fit"](e, seed, black) for seed in (0, 3))
+    assert lab["decayed"](runs).values == pytest.approx([run.history["norm_1"][-1] for run in runs], rel=1e-4)
+
+
+@pytest.mark.parametrize(("dataset", "shape"), [("mnist", (28, 28)), ("cifar10", (32, 32, 3))])
+def test_columns_are_pictures_about_a_middle_grey(lab, dataset, shape):
+    W1 = np.random.default_rng(0).normal(size=(np.prod(shape), 5))
+    chosen, pictures = W1.T[[3, 1]], lab["columns"](W1, np.array([3, 1]), dataset)
+    assert np.allclose(pictures, (0.5 + chosen / (2 * abs(chosen).max())).reshape(2, *shape))
+
+
+def test_samples_are_the_first_of_each_class_of_train_and_only_the_first_images(lab):
+    rng = np.random.default_rng(0)
+    x = {part: rng.integers(0, 256, (40, 784), dtype=np.uint8) for part in COUNTS}
+    labels = {part: rng.permutation(np.repeat(range(10), 4)) for part in COUNTS}
+    rows = [i for k in range(10) for i in [i for i in range(40) if labels["train"][i] == k][:2]]
+    assert np.array_equal(lab["samples"](data_of(lab, x, labels)), [x["train"][i].reshape(28, 28) / 255 for i in rows])
+    few = lab["only"](data_of(lab, x, labels), 11)
+    for found, whole in ((few.x, x), (few.labels, labels)):
+        assert all(np.array_equal(found[part], whole[part][:11]) for part in COUNTS)
+
+
+def test_norms_and_epochs(lab):
+    W1 = np.array([[0, 3, 0, 9], [2, 3, 0, 0], [2, 3, 1, 0], [2, 3, 0, 0]], float)  # rows: 9.5, 3.6, 3.7, 3.6
+    assert lab["strongest"](W1, 3).tolist() == [3, 1, 0]
+    drawn = [float(np.linalg.norm(lab["GlorotUniform"](seed=0)(shape))) for shape in ((300, 200), (784, 10))]
+    assert [lab["glorot_norm"](300, 200), lab["glorot_norm"](784, 10)] == pytest.approx(drawn, rel=0.02)
+    run = fake(lab, val_accuracy=[0.1, 0.4, 0.7])
+    assert [lab["dev_at"](epoch).value(run) for epoch in (1, 2, 3)] == pytest.approx([10, 40, 70])
+
+
+@pytest.mark.parametrize(("size", "updates"), [(16, 3), (20, 2), (40, 1), (8, 5), (1, 40)])
+def test_updates_of_an_epoch_and_the_epoch_of_updates(lab, tiny, size, updates):
+    assert lab["updates_of"](e := small(lab, batch_size=size, epochs=30)) == updates
+    for asked in (1, 4, 7, 17, 23, 88, 10_000):
+        distance = [abs(asked - epoch * updates) for epoch in range(1, 31)]
+        assert distance[lab["epoch_at"](asked, e) - 1] == min(distance), f"not the epoch nearest to {asked} updates"
+
+
+def test_the_loss_of_lasting_mistakes_and_of_the_shares_of_train(lab, tiny):
+    (e, (a, b, c, d)), labels = states(lab, 0, 1, 2, 3), tiny.labels["dev"]
+    for i, state in enumerate((a, a, a, b, b, b, c, c, c)):  # else nearly all are wrong
+        labels[i] = forward(state, tiny.x["dev"][i])[1].argmax()
+    runs = [[fake(lab, seed, state, e) for seed, state in enumerate(pair)] for pair in ((a, b), (c, d))]
+    found = [measured.values for measured in lab["lasting_mistakes"](*runs)]
+    for seed, pair in enumerate([(a, c), (b, d)]):
+        p = [forward(state, tiny.x["dev"])[1] for state in pair]
+        times = sum((side.argmax(axis=1) != labels).astype(int) for side in p)
+        assert {1, 2} <= set(times), "images wrong once and twice are needed to tell them apart"
+        means = [np.mean([cross_entropy(side[i], labels[i]) for i in np.flatnonzero(times == 2)]) for side in p]
+        assert [side[seed] for side in found] == pytest.approx(means, rel=1e-4)
+    shares = [list(tiny.labels["train"]).count(k) / COUNTS["train"] for k in range(10)]
+    assert lab["shares_loss"](tiny) == pytest.approx(np.mean([cross_entropy(shares, label) for label in labels]))
+
+
+@pytest.mark.parametrize(("share", "grows"), [(0.98, False), (1.02, True)])
+def test_the_largest_rate_is_the_one_beyond_which_steps_grow(lab, share, grows):
+    h, W = np.random.default_rng(0).random((50, 4)), np.ones((4, 10))
+    for _ in range(1000):  # squared error, a mean over 50 images and 10 outputs, whose minimum is at 0
+        W = W - share * lab["largest_rate"](h) * 2 / 10 * h.T @ (h @ W) / len(h)
+    assert (np.linalg.norm(W) > 1e3) == grows
+
+
+@pytest.mark.parametrize(("monitor", "values", "epoch"), STOPS)
+def test_stopping_epoch_and_what_was_measured_there(lab, monitor, values, epoch):
+    run = fake(lab, **{"loss": [0.0] * len(values), monitor: values}, val_data_loss=np.arange(1.0, 1 + len(values)))
+    assert lab["stopping_epoch"](run, monitor) == epoch
+    assert lab["at_stop"]("k", "x", "", 2, "val_data_loss", 10, monitor).value(run) == 10 * epoch
+
+
+def test_a_fit_in_shuffled_order_is_that_of_the_experiments(lab, tiny):
+    batches, in_order = lab["shuffled"](e := small(lab, epochs=3), 2)
+    done = lab["network"](e, 2).fit(batches, epochs=3, shuffle=False, verbose=0, callbacks=[in_order])
+    assert done.history["loss"] == pytest.approx(lab["fit"](e, 2, tiny).history["loss"], rel=1e-6)
+
+
+def test_outputs_on_test_and_their_mistakes(lab, tiny):
+    e, (state,) = states(lab, 5)
+    assert np.allclose(lab["outputs_on_test"](fake(lab, 5, state, e)), forward(state, tiny.x["test"])[1], atol=1e-5)
+    labels = (rng := np.random.default_rng(0)).integers(0, 10, 200)
+    p = rng.random((200, 10)) + 0.4 * np.eye(10)[labels]
+    wrong, shares = [i for i in range(200) if p[i].argmax() != labels[i]], np.zeros((10, 10))
+    assert lab["surest_mistakes"](p, labels, 7).tolist() == sorted(wrong, key=lambda i: -p[i].max())[:7]
+    for i in wrong:
+        shares[labels[i], p[i].argmax()] += 100 / np.sum(labels == labels[i])
+    assert np.allclose(lab["confusion"](p, labels), shares)
+
+
+@pytest.mark.parametrize(("seed", "strength"), [(4, 0), (9, 0), (4, 0.3)])
+def test_the_first_update_by_hand(lab, tiny, monkeypatch, seed, strength):
+    monkeypatch.setitem(lab, "SEED", 4)
+    penalty = lab["L2"](strength) if strength else None
+    common = {"kernel_regularizer": penalty, "bias_regularizer": penalty, "bias_initializer": lab["Ones"]()}
+    e = small(lab, optimizer=lab["SGD"](learning_rate=0.7), batch_size=10, **common)
+    state = [v.numpy() for v in lab["state_of"](lab["build_model"](e, 12, seed))]
+    found = lab["first_update"](e, () if seed == 4 else state)
+    W1, _, W2, _ = weights = [w.astype(np.float64) for w in state[:4]]
+    rows = np.random.default_rng([4, 0]).permutation(COUNTS["train"])[:10]
+    x, labels = tiny.x["train"][rows].astype(float), tiny.labels["train"][rows]
+    hidden, p = forward(state, x)
+    loss = np.mean(list(map(cross_entropy, p, labels))) + strength * sum(np.sum(w**2) for w in weights)
+    d = (p - np.eye(10)[labels]) / p.size
+    back = (d @ W2.T) * (hidden > 0)
+    gradients = [x.T @ back, back.sum(axis=0), hidden.T @ d, d.sum(axis=0)]
+    gradients = [g + 2 * strength * w for g, w in zip(gradients, weights, strict=True)]
+    after = [w - 0.7 * g for w, g in zip(weights, gradients, strict=True)]
+    wanted = {"loss": loss, "largest": hidden.max(), "share": 70 * np.linalg.norm(gradients[0]) / np.linalg.norm(W1)}
+    wanted["dead"] = 100 * np.mean(forward(after, tiny.x["dev"])[0].max(axis=0) == 0)
+    assert {key: float(found[key]) for key in wanted} == pytest.approx(wanted, rel=1e-3)
+    for a, b in zip([found["hidden"], *found["gradients"]], [hidden, *gradients], strict=True):
+        assert np.allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("images", "pixels", "size"), [(54_016, 784, 128), (54_000, 784, 8), (12_800, 3072, 64)])
+def test_work_is_multiplications_and_a_fixed_cost_of_each_update(lab, monkeypatch, images, pixels, size):
+    x = {"train": np.broadcast_to(np.uint8(0), (images, pixels))}
+    monkeypatch.setitem(lab, "prepare", lambda name: data_of(lab, x, {}))
+    work, one = images // size * 9.4e6 + images * 784 * (pixels + 10), 422 * 9.4e6 + 54_016 * 784 * (784 + 10)
+    assert lab["work_of"](lab["Experiment"]("x", batch_size=size)) == pytest.approx(work / one)
+
+
+def test_the_full_profile_has_all_images_and_the_epochs_of_the_assignment(notebook):
+    source = next(cell.source for cell in notebook.cells if "SIZES, SHORT" in cell.source)
+    line = re.search(r"(?m)^SIZES, SHORT, EPOCHS, LONG = (.*)\[PROFILE\]", source)[1]
+    assert eval(line)["full"] == ((None, None, None), 10, 30, 100)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_learning_rates_and_the_best_model_are_chosen_on_dev(lab, notebook, place):
+    nodes = [node for cell in notebook.cells if cell.cell_type == "code" for node in ast.parse(cell.source).body]
+    (best,) = [n.value for n in nodes if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "best"]
+    opposed = lambda dev: {part: {"accuracy": dev if part == "dev" else 1 - dev} for part in COUNTS}
+    rates, at = [0.1, 0.2, 0.3], {"A": place, "B": 2 - place}
+    dev = {(name, rate): 0.9 - 0.1 * abs(i - at[name]) for name in at for i, rate in enumerate(rates)}
+    tried = {key: lab["Runs"]([fake(lab, metrics=opposed(value))]) for key, value in dev.items()}
+    names = lab | {"KINDS": {name: (None, 0.1, rates) for name in at}, "tried": tried}
+    assert eval(compile(ast.Expression(best), "best", "eval"), names) == {n: rates[i] for n, i in at.items()}
+    runs = [fake(lab, metrics=opposed(0.9 - 0.1 * abs(i - place))) for i in range(3)]
+    assert lab["best_on_dev"]([lab["Runs"](runs[:1]), lab["Runs"](runs[1:])]) is runs[place]
+
+
+def wrong_choices(notebook) -> list[str]:
+    """Learning rates in bold and best models that the record's accuracy on dev does not choose."""
+    record, tables, wrong = find_record(notebook), outputs(notebook, "table"), []
+    dev = lambda name: [100 * run["metrics"]["dev"]["accuracy"] for run in runs_named(record, tables, name)]
+    (grid,) = [o.data["text/markdown"] for o in tables if o.metadata["bth2"]["key"] == "grid"]
+    for line in grid.split("\n")[2:]:
+        name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        found = {cell.strip("*").split(":")[0]: cell for cell in cells}
+        best = max(found, key=lambda rate: dev(f"{name}, {rate}")[0])
+        wrong += [line for rate, cell in found.items() if cell.startswith("**") != (rate == best)]
+        wrong += [] if f"{name} ({best})" in record["drawn"]["rates"][0]["ticks"] else [f"{name}: {best} is not drawn"]
+    (caption,) = [o.metadata["bth2"]["caption"] for o in outputs(notebook, "figure") if "confusion" in str(o.metadata)]
+    for title, names in CANDIDATES.items():
+        (name,) = re.findall(rf"{title} \((.*?)\): ", caption)
+        if max(dev(name)) != max(value for candidate in names for value in dev(candidate)):
+            wrong.append(f"{title}: {name} is chosen, another run is better on dev")
+    return wrong
+
+
+@pytest.mark.parametrize("which", ["notebook", "quick"])
+def test_what_is_chosen_was_best_on_dev(request, which):
+    shown = request.getfixturevalue(which)
+    assert wrong_choices(shown) == []
+    forged = copy.deepcopy(shown)
+    for run in find_record(forged)["runs"].values():
+        run["metrics"]["dev"]["accuracy"] = 1 - run["metrics"]["dev"]["accuracy"]
+    found = "\n".join(wrong_choices(forged))
+    assert all(name in found for name in ("SGD", "Adam", "MNIST: ", "CIFAR-10: ")), f"only this is found: {found}"
