@@ -65,6 +65,15 @@ def quick(notebook, request) -> nbformat.NotebookNode:
     assert None not in ran and len(ran) == len(cells), f"nbval did not run all of {len(cells)} cells in this process"
     for number, (cell, outputs) in enumerate(zip(cells, ran, strict=True), start=1):
         cell.outputs, cell.execution_count = nbformat.from_dict(outputs), number
+    places = {}  # an output that a later cell updates is shown where it first stood
+    for cell in cells:
+        for output in list(cell.outputs):
+            about = output.get("metadata", {}).get("bth2", {})
+            name = f"{about.get('kind')} {about.get('key')}"
+            if about and name in places:
+                places[name].update(output)
+                cell.outputs.remove(output)
+            places.setdefault(name, output)
     return fresh
 
 

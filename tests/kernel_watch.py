@@ -1,4 +1,7 @@
-"""A cell of nbval whose kernel has died fails within seconds, and not after the time that a cell may take.
+"""What nbval does not know: a kernel that has died, and outputs that a later cell updates.
+
+A cell whose kernel has died fails within seconds, and not after the time that a cell may take. An update of an output
+(the notebook's first screen) is kept as an output of the cell that made it; conftest puts it in its place.
 
 To be imported (``import kernel_watch``) by conftest.py, or loaded with ``pytest -p kernel_watch``.
 """
@@ -26,3 +29,18 @@ def await_reply_of_the_living(self, msg_id, timeout=None):
 
 
 RunningKernel.await_reply = await_reply_of_the_living
+
+
+get_message = RunningKernel.get_message
+
+
+def message_with_updates(self, *args, **options):
+    """The next message; an update of what is shown, but for lines of progress, as an output of its own."""
+    message = get_message(self, *args, **options)
+    about = message["content"].get("metadata", {}) if message["msg_type"] == "update_display_data" else {}
+    if about.get("bth2", {}).get("kind", "progress") != "progress":
+        message["msg_type"] = "display_data"
+    return message
+
+
+RunningKernel.get_message = message_with_updates

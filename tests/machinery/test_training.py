@@ -262,16 +262,17 @@ def test_a_milestone_is_measured_at_its_own_epoch(lab, monkeypatch):
 def deep(keras) -> dict[str, dict]:
     """Settings with layers of every kind, some of them random, and with names in place of objects."""
     layers = keras.layers
-    nested = keras.Sequential([layers.Dense(16, "relu"), layers.Dropout(0.3), layers.BatchNormalization()])
     pictures = layers.Reshape((3, 4, 1)), layers.Conv2D(3, 2, use_bias=False), layers.Flatten()
     own = layers.Dense(16, "relu", use_bias=False, kernel_initializer="he_normal")
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
     return {
-        "nested": {"hidden": (nested, 12), "optimizer": keras.optimizers.SGD(learning_rate=schedule)},
+        "nested": {
+            "hidden": (layers.Dropout(0.3), layers.Dense(16), layers.BatchNormalization(), 12),
+            "optimizer": keras.optimizers.SGD(learning_rate=schedule),
+        },
         "pictures": {"hidden": (*pictures, 8, layers.Dropout(0.5)), "optimizer": "nadam"},
         "noise": {"hidden": (layers.GaussianNoise(0.5), own, layers.LayerNormalization(), layers.PReLU())},
-        "names": {"kernel_initializer": "he_uniform", "bias_initializer": "random_normal", "kernel_regularizer": "l2"}
-        | {"loss": "sparse_categorical_crossentropy", "activation": "softmax"},
+        "names": {"kernel_initializer": "he_uniform", "bias_initializer": "random_normal", "kernel_regularizer": "l2"},
     }
 
 
