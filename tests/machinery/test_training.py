@@ -263,7 +263,7 @@ def deep(keras) -> dict[str, dict]:
     """Settings with layers of every kind, some of them random, and with names in place of objects."""
     layers = keras.layers
     pictures = layers.Reshape((3, 4, 1)), layers.Conv2D(3, 2, use_bias=False), layers.Flatten()
-    own = layers.Dense(16, "relu", use_bias=False, kernel_initializer="he_normal")
+    own = layers.Dense(16, "relu", kernel_initializer="he_normal")
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
     return {
         "nested": {
