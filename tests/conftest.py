@@ -49,7 +49,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return NOTEBOOK.name if "quick_run" in nodeid or "[quick]" in nodeid else nodeid.split("::")[0]
+            return NOTEBOOK.name if "quick_run" in nodeid or "quick]" in nodeid else nodeid.split("::")[0]
 
     return ByFile(config, log)
 

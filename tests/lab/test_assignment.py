@@ -4,8 +4,9 @@ import ast
 import re
 
 import pytest
-from conftest import outputs, outputs_of
+from conftest import find_record, outputs, outputs_of
 
+BOTH = pytest.mark.parametrize("which", ["notebook", "quick"])
 # The settings of Mục 3, and what a Keras object's configuration must hold.
 MUC3 = {
     "dataset": "mnist",
@@ -73,21 +74,15 @@ def matches(value, wanted) -> bool:
     )
 
 
-def runs_named(record: dict, tables, name: str) -> list[dict]:
-    """The runs under a name: of the record, or of a row of the list of all experiments."""
-    rows = {}
-    for table in tables:
-        about = table.metadata["bth2"]
-        if about["key"] == "all":
-            lines = table.data["text/markdown"].split("\n")[2:]
-            rows = {line.split("|")[1].strip(): ids for line, ids in zip(lines, about["ids"], strict=True)}
-    return [record["runs"][key] for key in rows.get(name, [])]
+def runs_named(notebook, name: str) -> list[dict]:
+    """The runs under a name of the list of all experiments."""
+    return [find_record(notebook)["runs"][key] for key in ids_named(notebook).get(name, [])]
 
 
 @pytest.mark.parametrize("sentence", ASKED)
 def test_each_run_that_the_assignment_names_has_exactly_its_settings(notebook, record, sentence):
     name, epochs, seeds, changes = ASKED[sentence]
-    runs = runs_named(record, outputs(notebook, "table"), name)
+    runs = runs_named(notebook, name)
     assert len(runs) >= seeds, f"“{name}” has {len(runs)} seeds, {seeds} are needed"
     assert [run["seed"] for run in runs] == list(range(len(runs)))
     for run in runs:
@@ -125,8 +120,11 @@ def sections(notebook) -> dict[str, list]:
 PARTS = ["Đề bài", "Lý thuyết", "Cài đặt", "Kết quả", "Trả lời"]
 
 
+@BOTH
 @pytest.mark.parametrize("number", range(1, 8))
-def test_an_exercise_has_its_parts_and_an_answer_that_can_be_read(notebook, record, number):
+def test_an_exercise_has_its_parts_and_an_answer_that_can_be_read(request, which, number):
+    notebook = request.getfixturevalue(which)
+    record = find_record(notebook)
     (name,) = [name for name in sections(notebook) if name.startswith(f"Bài {number} ")]
     cells = sections(notebook)[name]
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
@@ -155,6 +153,165 @@ def test_an_exercise_has_its_parts_and_an_answer_that_can_be_read(notebook, reco
     assert here <= cited, f"{here - cited} is shown and never cited"
 
 
+# Each reading: where it stands, how it begins, and the comparisons that it rests on (key, runs, relation, runs or
+# number). A name that stands alone is compared with a number.
+READINGS = [
+    ("Bài 1", "Mạng ở Mục 3 học được", [("test", "Bài 1", ">", 90), ("gap", "Bài 1", ">", 0)]),
+    ("Bài 1", "lên sát", [("train", "Bài 1", ">", 99)]),
+    ("Bài 1", "mạng đã gần như thuộc", [("train", "Bài 1", ">", 99)]),
+    ("Bài 2", "L2 làm giảm", [("gap", "Bài 2", "<", "Bài 1")]),
+    ("Bài 2", "nhiễu ban đầu mờ", [("norm", "Bài 2", "<", None)]),
+    ("Bài 2", "Phù hợp với", [("test", "W₁ nhỏ", ">", "Bài 1")]),
+    ("Bài 3", "Khởi tạo W = 1 làm hỏng", [("test", "W = 1", "<", "Bài 1")]),
+    (
+        "Bài 3",
+        "Mọi nơ-ron",
+        [("distinct", "W = 1", "=", 1), ("dead_soon", "W = 1", "=", 100), ("swing", "W = 1", "=", 0)],
+    ),
+    ("Bài 3", "Mỗi điều", [("dead", "W quanh 1", "=", 100), ("dead", "W = 0,003", "=", 100)]),
+    ("Bài 3", "không rời được 0", [("norm", "W = 0", "=", 0)]),
+    ("Bài 4", "Có L2, Adam hơn", [("dev_late", "Adam, L2", ">", "RMSProp, L2")]),
+    ("Bài 4", "cả hai đều kém", [("dev_late", "RMSProp, L2", "<", "Bài 2"), ("dev_late", "Adam, L2", "<", "Bài 2")]),
+    (
+        "Bài 4",
+        "Một nguyên nhân",
+        [("dev_late", "AdamW", ">", "Adam, L2"), ("dev_late", "RMSProp, weight decay", ">", "RMSProp, L2")],
+    ),
+    ("Bài 5", "học nhanh hơn", [("first", "Bài 5", ">", "Bài 2")]),
+    ("Bài 5", "sau đó dừng thấp", [("dev_late", "Bài 5", "<", "Bài 2")]),
+    ("Bài 5", "thấp hơn batch lớn", [("train", "Bài 5", "<", "Bài 2")]),
+    (
+        "Bài 5",
+        "Learning rate của đề",
+        [
+            ("dev_late", "Bài 5, learning rate ÷ 16", ">", "Bài 5"),
+            ("dev_late", "Batch 128, learning rate × 16", "<", "Bài 2"),
+        ],
+    ),
+    ("Bài 7", "Với đúng thiết lập", [("test", "CIFAR Bài 1, 0–255", "<", "CIFAR Bài 1, 0–1")]),
+    (
+        "Bài 7",
+        "Learning rate quá lớn",
+        [
+            ("test", "CIFAR Bài 1, 0–255, learning rate nhỏ", ">", "CIFAR Bài 1, 0–255"),
+            ("dead", "CIFAR Bài 1, 0–255, learning rate nhỏ", "<", "CIFAR Bài 1, 0–255"),
+        ],
+    ),
+    ("Bài 7", "làm hại", [("test", "CIFAR Bài 2, 0–1", "<", "CIFAR Bài 1, 0–1")]),
+    ("Mục 4", "Với cùng λ, L1 xoá", [("near_zero", "L1", ">", "L2")]),
+    ("Mục 4", "λ ấy là quá lớn", [("train", "L1", "<", "Không regularization")]),
+    ("Mục 6", "Không có L2", [("test", "RMSProp, 0,001", ">", "SGD, 0,01"), ("test", "Adam, 0,001", ">", "SGD, 0,01")]),
+    ("Mục 7", "Lý thuyết báo trước", [("number", None, "<", 0.01), ("diverged", "MeanSquaredError", "=", 1)]),
+    ("Mục 7", "MeanAbsoluteError dừng", [("train_loss", "MeanAbsoluteError", "=", 0.1)]),
+    ("Mục 8", "Dừng sớm theo val_loss", [("dev_loss val_loss", "Bài 6", "<", "Bài 6")]),
+    ("Mục 8", "nên dừng sớm", [("dev val_loss", "Bài 6", "<", "Bài 6")]),
+    ("Mục 8", "thì không lần nào", [("stop loss", "Bài 6", "=", None)]),
+    ("Mục 8", "đúng epoch", [("number", None, "=", None)]),
+    ("Kết luận", "Trên MNIST", [("test", "Bài 2", ">", "Bài 1"), ("test", "W nhỏ", ">", "Bài 1")]),
+    (
+        "Kết luận",
+        "W phải vừa",
+        [("test", "W = 1", "<", "Bài 1"), ("dead", "W quanh 1", "=", 100), ("dead", "W = 0,003", "=", 100)],
+    ),
+    ("Kết luận", "Với Adam", [("dev_late", "AdamW", ">", "Adam, L2")]),
+    ("Kết luận", "Learning rate phải", [("dev_late", "Bài 5, learning rate ÷ 16", ">", "Bài 5")]),
+]
+
+
+def ids_named(notebook) -> dict[str, list[str]]:
+    """The run ids under each name of the list of all experiments."""
+    (table,) = [o for o in outputs(notebook, "table") if o.metadata["bth2"]["key"] == "all"]
+    lines = table.data["text/markdown"].split("\n")[2:]
+    return {line.split("|")[1].strip(): ids for line, ids in zip(lines, table.metadata["bth2"]["ids"], strict=True)}
+
+
+@BOTH
+def test_each_reading_rests_on_its_comparisons(request, which):
+    """No condition is lost or inverted, whatever the runs were."""
+    notebook = request.getfixturevalue(which)
+    record, ids = find_record(notebook), ids_named(notebook)
+    said = []
+    for key, about in record["texts"].items():
+        said += [
+            (key.removeprefix("answer ").split(" – ")[0], call) for call in about["said"] if call["call"] == "when"
+        ]
+    assert len(said) == len(READINGS), f"{len(said)} readings, {len(READINGS)} are known"
+    for section, begin, claims in READINGS:
+        found = [call for name, call in said if name == section and call["texts"][0].startswith(begin)]
+        assert len(found) == 1, f"{section}, “{begin}”: {len(found)} readings"
+        assert len(found[0]["claims"]) == len(claims), f"{section}, “{begin}” lost or won a condition"
+        for claim, (key, name, relation, other) in zip(found[0]["claims"], claims, strict=True):
+            told = (claim["a"]["key"], claim["a"]["runs"], claim["relation"])
+            assert told == (key, ids[name] if name else [], relation), f"{section}, “{begin}” rests on {told}"
+            if isinstance(other, str):
+                assert claim["b"]["runs"] == ids[other], f"{section}, “{begin}” is not compared with {other}"
+            elif other is not None:
+                assert set(claim["b"]["values"]) == {other}, f"{section}, “{begin}”: {claim['b']['values']}"
+
+
+# Labels of figures that are not the experiment's own name: the figure, the label, the experiment.
+LABELS = {
+    "bai2": {"Bài 1": "Bài 1", "Bài 2 (L2)": "Bài 2"},
+    "bai3": {"GlorotUniform": "Bài 1", "RandomNormal": "RandomNormal"},
+    "bai4": {"SGD (Bài 2)": "Bài 2", "RMSProp": "RMSProp, L2", "Adam": "Adam, L2"},
+    "dead": {"SGD (Bài 2)": "Bài 2", "RMSProp": "RMSProp, L2", "Adam": "Adam, L2", "AdamW": "AdamW"},
+    "bai5": {"Batch 128 (Bài 2)": "Bài 2", "Batch 8": "Bài 5", "Batch 8, ÷ 16": "Bài 5, learning rate ÷ 16"},
+    "updates": {"Batch 128": "Bài 2", "Batch 8": "Bài 5"},
+    "bai6": {"Không regularization": "Bài 6", "L2": "Bài 6, L2"},
+    "cifar_scaled": {"Bài 6": "CIFAR Bài 6, 0–1", "Bài 2 (L2)": "CIFAR Bài 2, 0–1"},
+    "cifar_raw": {
+        "Bài 6": "CIFAR Bài 6, 0–255",
+        "Bài 2 (L2)": "CIFAR Bài 2, 0–255",
+        "rate 0,0013": "CIFAR Bài 1, 0–255, learning rate nhỏ",
+    },
+}
+
+
+@BOTH
+@pytest.mark.parametrize("key", LABELS)
+def test_each_curve_stands_under_the_name_of_its_experiment(request, which, key):
+    notebook = request.getfixturevalue(which)
+    ids = ids_named(notebook)
+    for panel in find_record(notebook)["drawn"][key]:
+        for label, name in LABELS[key].items():
+            (colour,) = [colour for text, colour in panel["texts"] if text == label]
+            drawn = {line["of"].split(" ")[0] for line in panel["lines"] if line["colour"] == colour}
+            assert drawn == set(ids[name]), f"“{label}” stands by the lines of {drawn}"
+
+
+@BOTH
+def test_points_stand_under_their_series(request, which):
+    record = find_record(request.getfixturevalue(which))
+    for line in record["drawn"]["losses"][0]["lines"]:
+        run = record["runs"][line["of"].split(",")[0].split(" ")[0]]
+        scaled = run["settings"]["rescaling"] is not None
+        assert line["label"].lstrip("_") == ("điểm ảnh 0–1" if scaled else "điểm ảnh 0–255"), line["of"]
+    for line in record["drawn"]["rates"][0]["lines"]:
+        run = record["runs"][line["of"].split(",")[0].split(" ")[0]]
+        config = run["settings"]["optimizer"]["config"]
+        own = record["drawn"]["rates"][0]["ticks"][int(line["xy"][1][0])].split("(")[1].rstrip(")")
+        rounded = float(f"{config['learning_rate']:.3g}")
+        rate = f"{rounded:.6f}".rstrip("0").replace(".", ",")
+        if line["label"].lstrip("_") == "riêng":
+            assert rate == own, f"{line['of']} is drawn as the own rate {own}"
+        else:
+            assert rate == ("0,01" if run["settings"]["optimizer"]["class_name"] == "SGD" else "0,001"), line["of"]
+
+
+MAIN = ["Bài 1", "Bài 2", "W = 1", "W = 0", "RMSProp, L2", "Adam, L2", "Bài 5", "Bài 6", "Bài 6, L2"]
+MAIN += ["CIFAR Bài 1, 0–255", "CIFAR Bài 2, 0–255", "CIFAR Bài 6, 0–255"]
+MAIN += ["CIFAR Bài 1, 0–1", "CIFAR Bài 2, 0–1", "CIFAR Bài 6, 0–1"]
+
+
+@BOTH
+def test_the_first_table_has_every_exercise(request, which):
+    notebook = request.getfixturevalue(which)
+    (table,) = outputs(notebook, "front")
+    ids = ids_named(notebook)
+    assert table.metadata["bth2"]["ids"] == [ids[name] for name in MAIN]
+    assert [line.split("|")[1].strip() for line in table.data["text/markdown"].split("\n")[2:]] == MAIN
+
+
 FORBIDDEN = ["không phạt", "đơn vị chết", "độ chính xác (%)", "xe tải thành", "chữ số 1 thành", "Viết trước khi chạy"]
 
 
@@ -164,8 +321,10 @@ def test_one_thing_has_one_name(notebook):
             assert word not in cell.source, f"“{word}” in: {cell.source[:80]}"
 
 
-def test_a_cause_stands_under_a_condition(record):
+@BOTH
+def test_a_cause_stands_under_a_condition(request, which):
     """ "Vì", "nhờ" and "nguyên nhân" are claims: they are said by `when`, never by the sentence around it."""
+    record = find_record(request.getfixturevalue(which))
     for key, about in record["texts"].items():
         rest = about["text"]
         for call in about["said"]:

@@ -1,6 +1,5 @@
 """The functions that the sections define for themselves, each by an independent formula, and what is chosen on dev."""
 
-import ast
 import copy
 import re
 
@@ -10,8 +9,6 @@ from conftest import find_record, outputs
 from test_assignment import runs_named
 
 COUNTS = {"train": 40, "dev": 16, "test": 24}
-CANDIDATES = {"MNIST": ["Bài 1", "Bài 2", "W nhỏ", "W₁ nhỏ", "RMSProp, L2", "Adam, L2", "Bài 5", "Bài 6", "Bài 6, L2"]}
-CANDIDATES["CIFAR-10"] = [f"CIFAR Bài {number}, 0–1" for number in (1, 2, 6)]
 STOPS = [("val_loss", [0.5, 0.4, 0.45, 0.44, 0.3, 0.2], 4), ("loss", [0.5, 0.4, 0.45, 0.39, 0.41, 0.4], 6)]
 STOPS += [("val_loss", [0.3, 0.2, 0.1], 3), ("val_accuracy", [0.1, 0.2, 0.3, 0.3, 0.4, 0.5], 6)]
 
@@ -147,15 +144,15 @@ def test_outputs_on_test_and_their_mistakes(lab, tiny):
     assert np.allclose(lab["confusion"](p, labels), shares)
 
 
-@pytest.mark.parametrize(("seed", "strength"), [(4, 0), (9, 0), (4, 0.3)])
-def test_the_first_update_by_hand(lab, tiny, monkeypatch, seed, strength):
+@pytest.mark.parametrize("strength", [0, 0.3])
+def test_the_first_update_by_hand(lab, tiny, monkeypatch, strength):
     monkeypatch.setitem(lab, "SEED", 4)
     penalty = lab["L2"](strength) if strength else None
     common = {"kernel_regularizer": penalty, "bias_regularizer": penalty, "bias_initializer": lab["Ones"]()}
     e = small(lab, optimizer=lab["SGD"](learning_rate=0.7), batch_size=10, **common)
-    state = [v.numpy() for v in lab["state_of"](lab["build_model"](e, 12, seed))]
-    found = lab["first_update"](e, () if seed == 4 else state)
-    W1, _, W2, _ = weights = [w.astype(np.float64) for w in state[:4]]
+    state = [v.numpy() for v in lab["state_of"](lab["build_model"](e, 12, 4))]
+    found = lab["first_update"](e)
+    _, _, W2, _ = weights = [w.astype(np.float64) for w in state[:4]]
     rows = np.random.default_rng([4, 0]).permutation(COUNTS["train"])[:10]
     x, labels = tiny.x["train"][rows].astype(float), tiny.labels["train"][rows]
     hidden, p = forward(state, x)
@@ -165,11 +162,9 @@ def test_the_first_update_by_hand(lab, tiny, monkeypatch, seed, strength):
     gradients = [x.T @ back, back.sum(axis=0), hidden.T @ d, d.sum(axis=0)]
     gradients = [g + 2 * strength * w for g, w in zip(gradients, weights, strict=True)]
     after = [w - 0.7 * g for w, g in zip(weights, gradients, strict=True)]
-    wanted = {"loss": loss, "largest": hidden.max(), "share": 70 * np.linalg.norm(gradients[0]) / np.linalg.norm(W1)}
-    wanted["dead"] = 100 * np.mean(forward(after, tiny.x["dev"])[0].max(axis=0) == 0)
+    wanted = {"loss": loss, "dead": 100 * np.mean(forward(after, tiny.x["dev"])[0].max(axis=0) == 0)}
     assert {key: float(found[key]) for key in wanted} == pytest.approx(wanted, rel=1e-3)
-    for a, b in zip([found["hidden"], *found["gradients"]], [hidden, *gradients], strict=True):
-        assert np.allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert np.allclose(found["hidden"], hidden, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(("images", "pixels", "size"), [(54_016, 784, 128), (54_000, 784, 8), (12_800, 3072, 64)])
@@ -187,15 +182,14 @@ def test_the_full_profile_has_all_images_and_the_epochs_of_the_assignment(notebo
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_learning_rates_and_the_best_model_are_chosen_on_dev(lab, notebook, place):
-    nodes = [node for cell in notebook.cells if cell.cell_type == "code" for node in ast.parse(cell.source).body]
-    (best,) = [n.value for n in nodes if isinstance(n, ast.Assign) and getattr(n.targets[0], "id", "") == "best"]
+def test_learning_rates_and_the_best_model_are_chosen_on_dev(lab, monkeypatch, place):
     opposed = lambda dev: {part: {"accuracy": dev if part == "dev" else 1 - dev} for part in COUNTS}
     rates, at = [0.1, 0.2, 0.3], {"A": place, "B": 2 - place}
     dev = {(name, rate): 0.9 - 0.1 * abs(i - at[name]) for name in at for i, rate in enumerate(rates)}
     tried = {key: lab["Runs"]([fake(lab, metrics=opposed(value))]) for key, value in dev.items()}
-    names = lab | {"KINDS": {name: (None, 0.1, rates) for name in at}, "tried": tried}
-    assert eval(compile(ast.Expression(best), "best", "eval"), names) == {n: rates[i] for n, i in at.items()}
+    monkeypatch.setitem(lab, "KINDS", {name: (None, 0.1, rates) for name in at})
+    monkeypatch.setitem(lab, "tried", tried)
+    assert [lab["best_rate"](name) for name in at] == [rates[i] for i in at.values()]
     runs = [fake(lab, metrics=opposed(0.9 - 0.1 * abs(i - place))) for i in range(3)]
     assert lab["best_on_dev"]([lab["Runs"](runs[:1]), lab["Runs"](runs[1:])]) is runs[place]
 
@@ -203,7 +197,7 @@ def test_learning_rates_and_the_best_model_are_chosen_on_dev(lab, notebook, plac
 def wrong_choices(notebook) -> list[str]:
     """Learning rates in bold and best models that the record's accuracy on dev does not choose."""
     record, tables, wrong = find_record(notebook), outputs(notebook, "table"), []
-    dev = lambda name: [100 * run["metrics"]["dev"]["accuracy"] for run in runs_named(record, tables, name)]
+    dev = lambda name: [100 * run["metrics"]["dev"]["accuracy"] for run in runs_named(notebook, name)]
     (grid,) = [o.data["text/markdown"] for o in tables if o.metadata["bth2"]["key"] == "grid"]
     for line in grid.split("\n")[2:]:
         name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -212,9 +206,10 @@ def wrong_choices(notebook) -> list[str]:
         wrong += [line for rate, cell in found.items() if cell.startswith("**") != (rate == best)]
         wrong += [] if f"{name} ({best})" in record["drawn"]["rates"][0]["ticks"] else [f"{name}: {best} is not drawn"]
     (caption,) = [o.metadata["bth2"]["caption"] for o in outputs(notebook, "figure") if "confusion" in str(o.metadata)]
-    for title, names in CANDIDATES.items():
+    for title, dataset in {"MNIST": "mnist", "CIFAR-10": "cifar10"}.items():
         (name,) = re.findall(rf"{title} \((.*?)\): ", caption)
-        if max(dev(name)) != max(value for candidate in names for value in dev(candidate)):
+        runs = [run for run in record["runs"].values() if run["dataset"] == dataset]
+        if max(dev(name)) != max(100 * run["metrics"]["dev"]["accuracy"] for run in runs):
             wrong.append(f"{title}: {name} is chosen, another run is better on dev")
     return wrong
 

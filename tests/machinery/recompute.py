@@ -28,6 +28,7 @@ WORDS = {
         "≈": "{a}, không khác rõ rệt {b}{unit}",
     },
 }
+DIVERGED = "{a} và {b}{unit} (có lần chạy phân kỳ nên không so được)"
 SEVERAL = "{a} và {b}{unit} (khác nhau ở {factors} nên không so được)"
 MARKS = {"✓": "✓\u00a0đúng", "✗": "✗\u00a0sai", "≈": "≈\u00a0chưa\u00a0rõ", "–": "không\u00a0chấm"}
 
@@ -173,8 +174,7 @@ class Comparison:
         return not self.claim["factors"] and self.agrees() and (p is None or p < 0.05)
 
     def mark(self, corrected: float | None) -> str:
-        single = self.p() is None and self.relation != "=" and np.isfinite(self.d).all()
-        if self.claim["factors"] or single:
+        if self.claim["factors"] or not np.isfinite(self.d).all() or (self.p() is None and self.relation != "="):
             return "–"
         return "≈" if corrected is not None and corrected >= 0.05 else "✓" if self.agrees() else "✗"
 
@@ -221,7 +221,8 @@ def wrong_call(call: dict, runs: dict) -> list[str]:
     else:
         (comparison,) = comparisons
         a, b, factors = comparison.claim["a"], comparison.claim["b"], comparison.claim["factors"]
-        form = SEVERAL if factors else WORDS[call["call"]][comparison.verdict(a["digits"])]
+        form = WORDS[call["call"]][comparison.verdict(a["digits"])]
+        form = SEVERAL if factors else form if np.isfinite(comparison.d).all() else DIVERGED
         pattern = form.format(a="@", b="@", unit=a["unit"], factors=", ".join(factors))
         means = [comparison.a.mean(), comparison.b.mean()] if "{a}" in form else [comparison.b.mean()]
         if not same_text(call["text"], pattern, means, a["digits"]):

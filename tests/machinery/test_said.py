@@ -156,6 +156,7 @@ TEXTS = [
     ("beside", HIGH, LOW, "97,13, cao hơn 95,10\u00a0%"),
     ("beside", LOW, LOW, "95,10, bằng 95,10\u00a0%"),
     ("beside", (95.0, 97.0), (96.0, 95.9), "96,00, không khác rõ rệt 95,95\u00a0%"),
+    ("change", LOW, (np.nan, 97.0, 97.1), "95,10 và –\u00a0% (có lần chạy phân kỳ nên không so được)"),
 ]
 
 
