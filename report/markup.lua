@@ -327,6 +327,8 @@ local function filter(fragment)
   local function paragraph(block)
     if #block.content == 1 and block.content[1].t == 'Image' then
       block.content[1].attributes.alone = 'true'
+    elseif #block.content == 1 and block.content[1].t == 'Strong' then -- a heading in all but name
+      return pandoc.Plain { call('block(sticky: true, spacing: 0.85em)', block.content) }
     end
     return block
   end

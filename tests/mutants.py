@@ -113,12 +113,9 @@ MUTANTS = r"""
 -if run and (run.metrics or epochs < e.epochs):
 +if run:
 == Said
-@ Holm's correction does nothing | said: holm
--np.sort(ps) * np.arange(len(ps), 0, -1)
-+np.sort(ps)
-@ Holm's correction left out of the marks | quick: all_that_is_shown
--holm([claim.p for claim in tested])
-+[claim.p for claim in tested]
+@ marks ignore the p-value | quick: all_that_is_shown
+-return "≈" if self.p is not None and self.p >= 0.05 else "✓"
++return "✓"
 @ p-value one-sided | said: p_values
 -scipy.stats.ttest_1samp(d, 0).pvalue
 +scipy.stats.ttest_1samp(d, 0).pvalue / 2

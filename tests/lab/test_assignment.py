@@ -160,49 +160,49 @@ READINGS = [
     ("Bài 1", "lên sát", [("train", "Bài 1", ">", 99)]),
     ("Bài 1", "mạng đã gần như thuộc", [("train", "Bài 1", ">", 99)]),
     ("Bài 2", "L2 làm giảm", [("gap", "Bài 2", "<", "Bài 1")]),
+    ("Bài 2", "gần nhau hơn", [("gap", "Bài 2", "<", "Bài 1")]),
     ("Bài 2", "nhiễu ban đầu mờ", [("norm", "Bài 2", "<", None)]),
-    ("Bài 2", "Phù hợp với", [("test", "W₁ nhỏ", ">", "Bài 1")]),
+    ("Bài 2", "Điều ấy phù hợp", [("test", "W₁ nhỏ", ">", "Bài 1")]),
     ("Bài 3", "Khởi tạo W = 1 làm hỏng", [("test", "W = 1", "<", "Bài 1")]),
     (
         "Bài 3",
         "Mọi nơ-ron",
         [("distinct", "W = 1", "=", 1), ("dead_soon", "W = 1", "=", 100), ("swing", "W = 1", "=", 0)],
     ),
-    ("Bài 3", "Mỗi điều", [("dead", "W quanh 1", "=", 100), ("dead", "W = 0,003", "=", 100)]),
+    ("Bài 3", "Chỉ làm các nơ-ron khác nhau", [("dead", "W quanh 1", "=", 100), ("dead", "W = 0,003", "=", 100)]),
     ("Bài 3", "không rời được 0", [("norm", "W = 0", "=", 0)]),
+    ("Bài 3", "như khi luôn đoán chữ số 1", [("test", "W = 0", "=", None)]),
     ("Bài 4", "Có L2, Adam hơn", [("dev_late", "Adam, L2", ">", "RMSProp, L2")]),
     ("Bài 4", "cả hai đều kém", [("dev_late", "RMSProp, L2", "<", "Bài 2"), ("dev_late", "Adam, L2", "<", "Bài 2")]),
     (
         "Bài 4",
-        "Một nguyên nhân",
+        "Kết quả ấy phù hợp",
         [("dev_late", "AdamW", ">", "Adam, L2"), ("dev_late", "RMSProp, weight decay", ">", "RMSProp, L2")],
     ),
+    ("Bài 4", "nhưng khi ấy phạt", [("norm", "AdamW", ">", "Adam, L2")]),
     ("Bài 5", "học nhanh hơn", [("first", "Bài 5", ">", "Bài 2")]),
-    ("Bài 5", "sau đó dừng thấp", [("dev_late", "Bài 5", "<", "Bài 2")]),
-    ("Bài 5", "thấp hơn batch lớn", [("train", "Bài 5", "<", "Bài 2")]),
-    (
-        "Bài 5",
-        "Learning rate của đề",
-        [
-            ("dev_late", "Bài 5, learning rate ÷ 16", ">", "Bài 5"),
-            ("dev_late", "Batch 128, learning rate × 16", "<", "Bài 2"),
-        ],
-    ),
-    ("Bài 7", "Với đúng thiết lập", [("test", "CIFAR Bài 1, 0–255", "<", "CIFAR Bài 1, 0–1")]),
+    ("Bài 5", "dao động mạnh hơn", [("swing", "Bài 5", ">", "Bài 2")]),
+    ("Bài 5", "cuối cùng đạt thấp", [("dev_late", "Bài 5", "<", "Bài 2")]),
+    ("Bài 5", "nên đây không phải", [("train", "Bài 5", "<", "Bài 2")]),
+    ("Bài 5", "Một nguyên nhân", [("dev_late", "Bài 5, learning rate ÷ 16", ">", "Bài 5")]),
+    ("Bài 5", "Nhưng tỉ số", [("dead", "Batch 128, learning rate × 16", ">", "Bài 5")]),
+    ("Bài 6", "phần còn lại", [("norm", "Bài 6, L2", ">", None)]),
+    ("Bài 7", "Với đúng thiết lập", [("test", f"CIFAR Bài {i}, 0–255", "<", f"CIFAR Bài {i}, 0–1") for i in (1, 2, 6)]),
+    ("Bài 7", "λ = 0,01", [(key, "CIFAR Bài 2, 0–1", "<", "CIFAR Bài 1, 0–1") for key in ("test", "train")]),
     (
         "Bài 7",
-        "Learning rate quá lớn",
+        "Với điểm ảnh 0–255, learning",
         [
             ("test", "CIFAR Bài 1, 0–255, learning rate nhỏ", ">", "CIFAR Bài 1, 0–255"),
             ("dead", "CIFAR Bài 1, 0–255, learning rate nhỏ", "<", "CIFAR Bài 1, 0–255"),
         ],
     ),
-    ("Bài 7", "làm hại", [("test", "CIFAR Bài 2, 0–1", "<", "CIFAR Bài 1, 0–1")]),
     ("Mục 4", "Với cùng λ, L1 xoá", [("near_zero", "L1", ">", "L2")]),
     ("Mục 4", "λ ấy là quá lớn", [("train", "L1", "<", "Không regularization")]),
+    ("Mục 4", "mạng học chậm đi", [("train", "λ = 0 (0–1)", "<", "λ = 0")]),
     ("Mục 6", "Không có L2", [("test", "RMSProp, 0,001", ">", "SGD, 0,01"), ("test", "Adam, 0,001", ">", "SGD, 0,01")]),
-    ("Mục 7", "Lý thuyết báo trước", [("number", None, "<", 0.01), ("diverged", "MeanSquaredError", "=", 1)]),
-    ("Mục 7", "MeanAbsoluteError dừng", [("train_loss", "MeanAbsoluteError", "=", 0.1)]),
+    ("Mục 7", "Với điểm ảnh 0–255, Mean", [("number", None, "<", 0.01), ("diverged", "MeanSquaredError", "=", 1)]),
+    ("Mục 7", "MeanAbsoluteError không học", [("train_loss", "MeanAbsoluteError", "=", 0.1)]),
     ("Mục 8", "Dừng sớm theo val_loss", [("dev_loss val_loss", "Bài 6", "<", "Bài 6")]),
     ("Mục 8", "nên dừng sớm", [("dev val_loss", "Bài 6", "<", "Bài 6")]),
     ("Mục 8", "thì không lần nào", [("stop loss", "Bài 6", "=", None)]),
@@ -210,11 +210,11 @@ READINGS = [
     ("Kết luận", "Trên MNIST", [("test", "Bài 2", ">", "Bài 1"), ("test", "W nhỏ", ">", "Bài 1")]),
     (
         "Kết luận",
-        "W phải vừa",
+        "W = 1 làm chết",
         [("test", "W = 1", "<", "Bài 1"), ("dead", "W quanh 1", "=", 100), ("dead", "W = 0,003", "=", 100)],
     ),
     ("Kết luận", "Với Adam", [("dev_late", "AdamW", ">", "Adam, L2")]),
-    ("Kết luận", "Learning rate phải", [("dev_late", "Bài 5, learning rate ÷ 16", ">", "Bài 5")]),
+    ("Kết luận", "Giảm batch size", [("dev_late", "Bài 5, learning rate ÷ 16", ">", "Bài 5")]),
 ]
 
 
@@ -252,17 +252,17 @@ def test_each_reading_rests_on_its_comparisons(request, which):
 # Labels of figures that are not the experiment's own name: the figure, the label, the experiment.
 LABELS = {
     "bai2": {"Bài 1": "Bài 1", "Bài 2 (L2)": "Bài 2"},
-    "bai3": {"GlorotUniform": "Bài 1", "RandomNormal": "RandomNormal"},
+    "bai3": {"GlorotUniform": "Bài 1", "RandomNormal": "RandomNormal", "W = 1": "W = 1"},
     "bai4": {"SGD (Bài 2)": "Bài 2", "RMSProp": "RMSProp, L2", "Adam": "Adam, L2"},
     "dead": {"SGD (Bài 2)": "Bài 2", "RMSProp": "RMSProp, L2", "Adam": "Adam, L2", "AdamW": "AdamW"},
     "bai5": {"Batch 128 (Bài 2)": "Bài 2", "Batch 8": "Bài 5", "Batch 8, ÷ 16": "Bài 5, learning rate ÷ 16"},
     "updates": {"Batch 128": "Bài 2", "Batch 8": "Bài 5"},
     "bai6": {"Không regularization": "Bài 6", "L2": "Bài 6, L2"},
-    "cifar_scaled": {"Bài 6": "CIFAR Bài 6, 0–1", "Bài 2 (L2)": "CIFAR Bài 2, 0–1"},
+    "cifar_scaled": {"Bài 1, 6": "CIFAR Bài 6, 0–1", "Bài 2 (L2)": "CIFAR Bài 2, 0–1"},
     "cifar_raw": {
-        "Bài 6": "CIFAR Bài 6, 0–255",
+        "Bài 1, 6": "CIFAR Bài 6, 0–255",
         "Bài 2 (L2)": "CIFAR Bài 2, 0–255",
-        "rate 0,0013": "CIFAR Bài 1, 0–255, learning rate nhỏ",
+        "η = 0,0013": "CIFAR Bài 1, 0–255, learning rate nhỏ",
     },
 }
 
@@ -292,8 +292,8 @@ def test_points_stand_under_their_series(request, which):
         own = record["drawn"]["rates"][0]["ticks"][int(line["xy"][1][0])].split("(")[1].rstrip(")")
         rounded = float(f"{config['learning_rate']:.3g}")
         rate = f"{rounded:.6f}".rstrip("0").replace(".", ",")
-        if line["label"].lstrip("_") == "riêng":
-            assert rate == own, f"{line['of']} is drawn as the own rate {own}"
+        if line["label"].lstrip("_") == "chọn trên dev":
+            assert rate == own, f"{line['of']} is drawn as the chosen rate {own}"
         else:
             assert rate == ("0,01" if run["settings"]["optimizer"]["class_name"] == "SGD" else "0,001"), line["of"]
 

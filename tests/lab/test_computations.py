@@ -95,20 +95,12 @@ def test_updates_of_an_epoch_and_the_epoch_of_updates(lab, tiny, size, updates):
         assert distance[lab["epoch_at"](asked, e) - 1] == min(distance), f"not the epoch nearest to {asked} updates"
 
 
-def test_the_loss_of_lasting_mistakes_and_of_the_shares_of_train(lab, tiny):
-    (e, (a, b, c, d)), labels = states(lab, 0, 1, 2, 3), tiny.labels["dev"]
-    for i, state in enumerate((a, a, a, b, b, b, c, c, c)):  # else nearly all are wrong
-        labels[i] = forward(state, tiny.x["dev"][i])[1].argmax()
-    runs = [[fake(lab, seed, state, e) for seed, state in enumerate(pair)] for pair in ((a, b), (c, d))]
-    found = [measured.values for measured in lab["lasting_mistakes"](*runs)]
-    for seed, pair in enumerate([(a, c), (b, d)]):
-        p = [forward(state, tiny.x["dev"])[1] for state in pair]
-        times = sum((side.argmax(axis=1) != labels).astype(int) for side in p)
-        assert {1, 2} <= set(times), "images wrong once and twice are needed to tell them apart"
-        means = [np.mean([cross_entropy(side[i], labels[i]) for i in np.flatnonzero(times == 2)]) for side in p]
-        assert [side[seed] for side in found] == pytest.approx(means, rel=1e-4)
+def test_the_loss_of_the_shares_of_train_and_always_one_answer(lab, tiny):
+    labels = tiny.labels["dev"]
     shares = [list(tiny.labels["train"]).count(k) / COUNTS["train"] for k in range(10)]
     assert lab["shares_loss"](tiny) == pytest.approx(np.mean([cross_entropy(shares, label) for label in labels]))
+    for k in range(10):
+        assert lab["always"](k, tiny) == pytest.approx(100 * list(tiny.labels["test"]).count(k) / COUNTS["test"])
 
 
 @pytest.mark.parametrize(("share", "grows"), [(0.98, False), (1.02, True)])

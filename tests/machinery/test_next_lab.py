@@ -35,19 +35,13 @@ SHOW = """
 curves = draw_curves(
     "dropout", {"Dropout": dropout, "Không Dropout": plain}, "Trước và sau khi thêm Dropout.", log=["data_loss"]
 )
-points = draw_points(
-    "parts",
-    {group.name: {"dev": dev(group), "test": test(group)} for group in (dropout, plain)},
-    "Accuracy (%)",
-    "Accuracy dev và test.",
-)
 rows = compare("bai1", [dropout, plain], [train_accuracy, dev, test, gap, norm], "Có và không có Dropout.")
 """
 ANSWER = """
 lead = when(gap(dropout) < gap(plain), "Dropout giảm overfitting", "Chưa thấy Dropout giảm overfitting")
 answer(
     "Bài 1 – Dropout",
-    f"{lead}: khoảng cách train − dev {change(gap, plain, dropout)} ({curves}, {points}).",
+    f"{lead}: khoảng cách train − dev {change(gap, plain, dropout)} ({curves}).",
     f"Accuracy test {beside(test, dropout, plain)} ({rows}).",
 )
 """
@@ -94,7 +88,7 @@ def test_it_is_another_lab(next_lab):
     assert {run["settings"]["optimizer"]["class_name"] for run in record["runs"].values()} == {"Nadam"}
     layers = [run["settings"]["hidden"] for run in record["runs"].values() if run["name"] == "Dropout"]
     assert all((a, drop["class_name"], b) == (64, "Dropout", 32) for a, drop, b in layers)
-    assert set(record["drawn"]) == {"samples", "dropout", "parts"}
+    assert set(record["drawn"]) == {"samples", "dropout"}
 
 
 def test_all_its_checks_hold(next_lab):
