@@ -172,22 +172,19 @@ MUTANTS = r"""
 @ the strongest rows, not columns | computations: norms_and_epochs
 -np.argsort(-np.linalg.norm(W1, axis=0))
 +np.argsort(-np.linalg.norm(W1, axis=1))
-@ lasting mistakes are wrong once | computations: lasting_mistakes
--wrong = np.all([
-+wrong = np.any([
 @ learning rate of another bound | computations: largest_rate
 -s = 2 / 10 *
 +s = 2 *
 @ EarlyStopping replayed in the wrong mode | computations: stopping_epoch
--mode="max" if
-+mode="min" if
+-mode = "max" if
++mode = "min" if
 @ the epoch after the stop is read | computations: stopping_epoch
 -[stopping_epoch(r, monitor) - 1]
 +[min(stopping_epoch(r, monitor), r.epochs - 1)]
 == Choices
 @ learning rates chosen on test | computations: chosen_on_dev
--name=name: dev.value(
-+name=name: test.value(
+-key=lambda rate: dev.value(
++key=lambda rate: test.value(
 @ the best model chosen on test | computations: chosen_on_dev
 -key=dev.value)
 +key=test.value)
@@ -199,8 +196,8 @@ MUTANTS = r"""
 -lead = when(test(ones) < test(bai1), "Khởi tạo
 +lead = when(test(ones) > test(bai1), "Khởi tạo
 @ another figure is cited | quick: parts_and_an_answer
--accuracy test {change(test, bai1, bai2)} ({curves}).
-+accuracy test {change(test, bai1, bai2)} ({pictures}).
+-f"{lead}: accuracy test {beside(test, ones, bai1)} của GlorotUniform ({rows}).",
++f"{lead}: accuracy test {beside(test, ones, bai1)} của GlorotUniform (Bảng 5).",
 @ a number that was not measured by a call | quick: all_that_is_shown
 -accuracy train {value(train_accuracy(bai1))}, dev
 +accuracy train {train_accuracy(bai1)}, dev
