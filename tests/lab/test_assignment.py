@@ -3,8 +3,10 @@
 import ast
 import re
 
+import numpy as np
 import pytest
 from conftest import find_record, outputs, outputs_of
+from recompute import quantity, runs_of
 
 BOTH = pytest.mark.parametrize("which", ["notebook", "quick"])
 # The settings of Mục 3, and what a Keras object's configuration must hold.
@@ -277,6 +279,21 @@ def test_each_curve_stands_under_the_name_of_its_experiment(request, which, key)
             (colour,) = [colour for text, colour in panel["texts"] if text == label]
             drawn = {line["of"].split(" ")[0] for line in panel["lines"] if line["colour"] == colour}
             assert drawn == set(ids[name]), f"“{label}” stands by the lines of {drawn}"
+
+
+@BOTH
+def test_upright_marks_stand_where_the_captions_say(request, which):
+    record = find_record(request.getfixturevalue(which))
+    ids, runs = ids_named(request.getfixturevalue(which)), runs_of(record)
+    bai1, bai6 = runs[ids["Bài 1"][0]], [runs[key] for key in ids["Bài 6"]]
+    updates = -(-record["sizes"]["mnist"]["train"] // 8)
+    bottom = np.mean([quantity("bottom")(run) for run in bai6])
+    stops = {quantity(f"stop {name}")(bai6[0]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    wanted = {"bai6": {bai1["epochs"], bottom}, "updates": {updates}, "stopping": stops - {bai6[0]["epochs"]}}
+    wanted |= {key: {bai1["epochs"]} for key in ("cifar_raw", "cifar_scaled")}
+    for key, marks in wanted.items():
+        for panel in record["drawn"][key]:
+            assert sorted(panel["marks"]) == pytest.approx(sorted(marks)), f"{key}: marks at {panel['marks']}"
 
 
 @BOTH
