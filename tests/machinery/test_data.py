@@ -121,9 +121,6 @@ def test_a_data_set_that_keras_does_not_have_is_no_stand_in(lab, monkeypatch):
     assert "không có bộ dữ liệu mnits" in one_sentence(lab["load"], "mnits")
 
 
-# The parts
-
-
 @pytest.fixture
 def prepare(lab, monkeypatch):
     """`prepare` in the full profile, on the small data sets whose images tell their labels, with some names changed."""

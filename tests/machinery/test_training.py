@@ -24,14 +24,17 @@ def numbers(run) -> dict:
     return {key: values for key, values in run.history.items() if key != "seconds"}
 
 
+def nothing_trained() -> dict:
+    return {"KNOWN": {}, "RUNS": {}, "DONE": {}, "PACE": {"seconds": 0.0, "work": 0.0}}
+
+
 @pytest.fixture(autouse=True)
 def fresh(lab, tmp_path):
     """The set-up with nothing trained yet, an empty cache, and one training after the other; all is put back.
 
     One update a call is faster to prepare than 50, as the notebook and the fixture `two` have it; the digits are equal.
     """
-    names = {"KNOWN": {}, "RUNS": {}, "DONE": {}, "PACE": {"seconds": 0.0, "work": 0.0}, "STEPS": 1, "WORKERS": 1}
-    with patch.dict(lab, names, CACHE=tmp_path / "cache", CACHE_DIR="cache"):
+    with patch.dict(lab, nothing_trained(), STEPS=1, WORKERS=1, CACHE=tmp_path / "cache", CACHE_DIR="cache"):
         yield lab
 
 
@@ -59,8 +62,9 @@ def one(lab, data):
 
 @pytest.fixture(scope="module")
 def two(lab):
-    """Two epochs of the network of Mục 3, with the seeds 0 and 1."""
-    return [lab["fit"](lab["Experiment"]("x", epochs=2), seed, lab["DATA"]["mnist"]) for seed in (0, 1)]
+    """Two epochs of the network of Mục 3, with the seeds 0 and 1 side by side."""
+    with patch.dict(lab, nothing_trained(), WORKERS=2):
+        return lab["train"]("x", seeds=2, epochs=2)
 
 
 def experiment(lab, written: str, **settings):
@@ -73,9 +77,6 @@ def epochs_of(lab, e, data, start=None) -> list:
     seen = []
     lab["fit"](e, 0, data, start, seen.append)
     return seen
-
-
-# Each setting does what it says
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -164,9 +165,6 @@ def test_dead_and_distinct_units_and_norms_are_those_of_the_weights(lab, data):
     assert lab["measure"](model, e, data)["hidden"] == {"distinct": 17, "near_zero": np.mean(np.abs(W1) < 1e-3)}
 
 
-# Whatever Keras has goes in, with the same digits twice
-
-
 DEEP = {  # layers of every kind, some of them random, and names in place of objects
     "nested": "hidden=(layers.Dropout(0.3), layers.Dense(16), layers.BatchNormalization(), 12), "
     "optimizer=SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5))",
@@ -200,9 +198,6 @@ def test_a_model_that_is_built_draws_nothing_from_the_state_that_threads_share(l
     before = random.getstate()
     lab["build_model"](e, 12, 0)
     assert random.getstate() == before
-
-
-# Identity
 
 
 CHANGED = """dataset="cifar10"; rescaling=0.5; rescaling=1 / 255; hidden=(784, 784); hidden=(128,);
@@ -256,12 +251,6 @@ def test_the_recipe_has_every_function_that_training_calls(lab):
         assert not lost, f"{name} calls {lost}: an edit there would leave old runs in the cache"
 
 
-def test_side_by_side_gives_the_numbers_of_one_after_the_other(fresh, two):
-    fresh["WORKERS"] = 2
-    for alone, run in zip(two, fresh["train"]("x", seeds=2, epochs=2), strict=True):
-        assert numbers(run) == numbers(alone), f"seed {run.seed}"
-
-
 def test_a_milestone_of_a_longer_training_serves_the_shorter_ones(fresh, two):
     fresh["MILESTONES"], e = {2}, fresh["Experiment"]
     one, four = fresh["train_all"](e("a", epochs=1), e("b", epochs=4))
@@ -307,9 +296,6 @@ def test_the_line_of_progress_has_what_runs_and_the_time_left(tiny):
     assert tiny["time_left"]() == "; cả notebook khoảng 67 phút trên máy này (SEEDS = 1: 33 phút), còn 66 phút"
     tiny["PACE"].update(work=0.0)
     assert tiny["time_left"]() == "", "nothing is known yet"
-
-
-# The cache
 
 
 def test_a_finished_run_comes_from_the_cache_and_memory_holds_no_weights(tiny, data):
@@ -391,9 +377,6 @@ def test_where_nothing_can_be_written_training_goes_on(tiny, tmp_path, capsys, a
     (run,) = tiny["train"]("x", epochs=1)
     assert run.metrics and run.state
     assert ("KHÔNG ghi được" in capsys.readouterr().out) == bool(asked), "said to who asked for a cache, and only then"
-
-
-# Interrupts, failures, kills
 
 
 @pytest.mark.parametrize(
