@@ -1,14 +1,14 @@
 """Data: what was asked for and is bad is one clear sentence; what is out of reach is a marked stand-in."""
 
 import hashlib
+import io
 import socket
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import has_real_data
 
 SHAPES = {"mnist": (28, 28), "fashion_mnist": (28, 28), "cifar10": (32, 32, 3)}
+TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 
 
 def good(name: str) -> dict[str, np.ndarray]:
@@ -24,86 +24,80 @@ def good(name: str) -> dict[str, np.ndarray]:
     return arrays
 
 
-def images(count: int, height: int = 28, dtype=np.uint8) -> np.ndarray:
-    return np.zeros((count, 28, height), dtype)
+def written(save, *args, **arrays) -> bytes:
+    """What np.save or np.savez writes."""
+    file = io.BytesIO()
+    save(file, *args, **arrays)
+    return file.getvalue()
 
 
-BAD_ARRAYS = {  # what stands in place of which array (None: nothing), and what the sentence says
-    "no images": ("x_train", None, "thiếu một trong các mảng"),
-    "no labels": ("y_test", None, "thiếu một trong các mảng"),
-    "a pickle": ("x_train", np.array([object()], dtype=object), "bị hỏng"),
-    "wrong images": ("x_train", images(200, 27), "cần x_train kiểu uint8 kích thước (số ảnh, 28, 28)"),
-    "no image at all": ("x_test", images(0), "x_test là uint8 (0, 28, 28)"),
-    "too few images": ("x_test", images(49), "x_test là uint8 (49, 28, 28), y_test là uint8 (50,)"),
-    "too few labels": ("y_train", np.zeros(10, np.uint8), "x_train là uint8 (200, 28, 28), y_train là uint8 (10,)"),
-    "float pixels": ("x_test", images(50, dtype=np.float32), "x_test là float32 (50, 28, 28)"),
-    "float labels": ("y_test", np.zeros(50), "y_test là float64 (50,)"),
-    "label 10": ("y_test", np.full(50, 10, np.uint8), "y_test là uint8 (50,) gồm [10]"),
-    "label -1": ("y_train", np.full(200, -1, np.int8), "y_train là int8 (200,) gồm [-1]"),
-    "text as labels": ("y_train", np.full(200, "bảy"), "nhãn nguyên từ 0 đến 9"),
-    "a number as images": ("x_train", np.uint8(3), "x_train là uint8 ()"),
-}
-
-
-def error_of(lab, path: Path) -> str:
-    with pytest.raises(lab["UserError"]) as caught:
-        lab["read_npz"](path, SHAPES["mnist"])
+def one_sentence(function, *args, **kwargs) -> str:
+    """What Jupyter shows of the UserError that a call ends in."""
+    with pytest.raises(ValueError) as caught:
+        function(*args, **kwargs)
     (shown,) = caught.value._render_traceback_()
-    assert str(path) in shown, "the message must name the file"
-    assert "BTH2_DATA_DIR" in shown, "the message must say what to do"
-    assert "\n" not in shown
+    assert "\n" not in shown, shown
     return shown
 
 
-@pytest.mark.parametrize("fault", BAD_ARRAYS)
-def test_a_bad_array_gets_its_own_sentence(lab, tmp_path, fault):
-    name, array, expected = BAD_ARRAYS[fault]
-    arrays = {key: value for key, value in (good("mnist") | {name: array}).items() if value is not None}
-    np.savez_compressed(tmp_path / "mnist.npz", **arrays)
-    assert expected in error_of(lab, tmp_path / "mnist.npz")
+def images(*shape: int, dtype=np.uint8) -> np.ndarray:
+    return np.zeros(shape, dtype)
 
 
-@pytest.mark.parametrize("kept", [None, "npy", 0.0, 0.01, 0.5, 0.99])
-def test_a_bad_file_gets_its_own_sentence(lab, tmp_path, kept):
-    """No file, an .npy under the name of an .npz, and the file as far as a broken copy came."""
-    path = tmp_path / "mnist.npz"
-    if kept is not None:
-        with open(path, "wb") as file:
-            np.save(file, np.zeros(3)) if kept == "npy" else np.savez_compressed(file, **good("mnist"))
-        if kept != "npy":
-            path.write_bytes(path.read_bytes()[: int(path.stat().st_size * kept)])
-    assert ("Không có tệp" if kept is None else "bị hỏng") in error_of(lab, path)
+DAMAGED = "bị hỏng, không phải tệp .npz, hoặc thiếu một trong các mảng"
+BAD = {  # the file's content, or which arrays of a good one are others; and what the sentence says
+    "no file": (None, "Không có tệp"),
+    "an empty file": (b"", DAMAGED),
+    "a file cut short": (written(np.savez_compressed, **good("mnist"))[:-9], DAMAGED),
+    "an .npy": (written(np.save, np.zeros(3)), DAMAGED),
+    "no labels": ({"y_test": None}, DAMAGED),
+    "a pickle": ({"x_train": np.array([object()])}, DAMAGED),
+    "wrong images": ({"x_train": images(200, 28, 27)}, "cần x_train kiểu uint8 kích thước (số ảnh, 28, 28)"),
+    "no image at all": ({"x_test": images(0, 28, 28), "y_test": images(0)}, "x_test là uint8 (0, 28, 28)"),
+    "too few images": ({"x_test": images(49, 28, 28)}, "x_test là uint8 (49, 28, 28), y_test là uint8 (50,)"),
+    "float pixels": ({"x_test": images(50, 28, 28, dtype=np.float32)}, "x_test là float32 (50, 28, 28)"),
+    "float labels": ({"y_test": np.zeros(50)}, "y_test là float64 (50,)"),
+    "label 10": ({"y_test": np.full(50, 10, np.uint8)}, "y_test là uint8 (50,) gồm [10]"),
+    "label -1": ({"y_train": np.full(200, -1, np.int8)}, "y_train là int8 (200,) gồm [-1]"),
+    "text as labels": ({"y_train": np.full(200, "bảy")}, "nhãn nguyên từ 0 đến 9"),
+    "a number as images": ({"x_train": np.uint8(3)}, "x_train là uint8 ()"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_file_gets_its_own_sentence(lab, tmp_path, fault):
+    path, (content, expected) = tmp_path / "mnist.npz", BAD[fault]
+    if isinstance(content, dict):
+        arrays = good("mnist") | content
+        content = written(np.savez, **{key: array for key, array in arrays.items() if array is not None})
+    if content is not None:
+        path.write_bytes(content)
+    shown = one_sentence(lab["read_npz"], path, SHAPES["mnist"])
+    for part in (expected, str(path), "BTH2_DATA_DIR"):  # what is wrong, where, and what to do
+        assert part in shown
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_a_good_file_is_taken_as_it_is(lab, monkeypatch, tmp_path, name):
+def test_what_is_there_is_taken_as_it_is(lab, monkeypatch, tmp_path, name):
     for variable in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(variable, str(tmp_path))
-    (tmp_path / "data").mkdir()
-    np.savez_compressed(tmp_path / "data" / f"{name}.npz", **good(name))
-    for folder in (str(tmp_path / "data"), "~/data"):
+    arrays = good(name)
+    (tmp_path / f"{name}.npz").write_bytes(written(np.savez, **arrays))
+    pairs = tuple((arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test"))
+    monkeypatch.setattr(getattr(lab["keras"].datasets, name), "load_data", lambda: pairs)
+    file = f"tệp {name}.npz trong DATA_DIR"
+    for folder, said in (("", f"keras.datasets.{name}.load_data()"), ("~", file), (str(tmp_path), file)):
         monkeypatch.setitem(lab, "DATA_DIR", folder)
-        arrays, source, is_stand_in = lab["load"](name)
-        assert not is_stand_in and f"{name}.npz" in source
-        for key, array in good(name).items():
-            assert np.array_equal(arrays[key], array), f"{key} changed while it was read"
-    assert "JPEG" not in source, "another copy of CIFAR-10 has nothing to do with JPEG"
+        found, source, is_stand_in = lab["load"](name)
+        assert (source, is_stand_in) == (said, False)
+        for key, array in arrays.items():
+            assert np.array_equal(found[key], array), f"{key} changed while it was read from {source}"
     monkeypatch.setitem(lab, "COURSE_COPY", hashlib.sha256(arrays["x_train"]).hexdigest())
     assert "JPEG" in lab["load"](name)[1], "the copy with this checksum holds images unpacked from JPEG"
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_stand_in_has_the_shapes_but_not_the_size(lab, name):
-    arrays = lab["stand_in"](SHAPES[name])
-    assert arrays["x_train"].shape[1:] == SHAPES[name]
-    assert arrays["x_train"].dtype == np.uint8
-    assert len(arrays["x_train"]) + len(arrays["x_test"]) == 1797
-    assert set(arrays["y_train"]) == set(range(10))
-    again = lab["stand_in"](SHAPES[name])
-    assert all(np.array_equal(arrays[key], again[key]) for key in arrays), "the stand-in must be deterministic"
-
-
-def test_out_of_reach_is_a_stand_in_that_says_so_and_a_silent_network_cannot_hang(lab, monkeypatch):
+def test_out_of_reach_is_a_stand_in_that_says_so_and_a_silent_network_cannot_hang(lab, monkeypatch, name):
     """Keras sets no time-out of its own, so the notebook sets one on every socket while it loads."""
     seen = []
 
@@ -111,46 +105,40 @@ def test_out_of_reach_is_a_stand_in_that_says_so_and_a_silent_network_cannot_han
         seen.append(socket.getdefaulttimeout())
         raise OSError("no network")
 
-    monkeypatch.setattr(lab["keras"].datasets.mnist, "load_data", load_data)
+    monkeypatch.setattr(getattr(lab["keras"].datasets, name), "load_data", load_data)
     monkeypatch.setitem(lab, "DATA_DIR", "")
-    _, source, is_stand_in = lab["load"]("mnist")
+    arrays, source, is_stand_in = lab["load"](name)
     assert is_stand_in and "THAY THẾ" in source and "no network" in source
     assert seen == [lab["NETWORK_TIMEOUT"]]
     assert socket.getdefaulttimeout() is None, "the time-out must not outlive the download"
-
-
-def test_what_keras_loads_is_taken_as_it_is(lab, monkeypatch):
-    arrays = good("mnist")
-    pairs = tuple((arrays[f"x_{part}"], arrays[f"y_{part}"]) for part in ("train", "test"))
-    monkeypatch.setattr(lab["keras"].datasets.mnist, "load_data", lambda: pairs)
-    monkeypatch.setitem(lab, "DATA_DIR", "")
-    loaded, source, is_stand_in = lab["load"]("mnist")
-    assert not is_stand_in
-    assert source == "keras.datasets.mnist.load_data()"
-    assert all(np.array_equal(loaded[key], arrays[key]) for key in arrays), "a part or an axis was exchanged"
+    x, y = (np.concatenate([arrays[f"{axis}_train"], arrays[f"{axis}_test"]]) for axis in "xy")
+    assert (x.shape, x.dtype) == ((1797, *SHAPES[name]), np.uint8), "shapes of the data set, but not its size"
+    assert set(y) == set(range(10))
 
 
 def test_a_data_set_that_keras_does_not_have_is_no_stand_in(lab, monkeypatch):
     monkeypatch.setitem(lab, "DATA_DIR", "")
-    with pytest.raises(lab["UserError"], match="mnits"):
-        lab["load"]("mnits")
-
-
-# The parts
+    assert "không có bộ dữ liệu mnits" in one_sentence(lab["load"], "mnits")
 
 
 @pytest.fixture
-def prepared(lab, monkeypatch):
-    """prepare("mnist") in the full profile, on the small data set whose images tell their labels."""
-    monkeypatch.setitem(lab, "load", lambda name: (good(name), "test", False))
-    monkeypatch.setitem(lab, "SIZES", (None, None, None))
-    return lambda name="mnist": lab["prepare"].__wrapped__(name)
+def prepare(lab, monkeypatch):
+    """`prepare` in the full profile, on the small data sets whose images tell their labels, with some names changed."""
+    names = {"load": lambda name: (good(name), "test", False), "SIZES": (None, None, None), "DATA": {}}
+
+    def prepared(name="mnist", **changes):
+        for key, value in (names | changes).items():
+            monkeypatch.setitem(lab, key, value)
+        return lab["prepare"].__wrapped__(name)
+
+    return prepared
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_ninety_per_cent_train_ten_dev_and_test_as_given(prepared, name):
+def test_ninety_per_cent_train_ten_dev_and_test_as_given(prepare, name):
     """Every image is in one part, once, with its own label, and none of its pixels is changed."""
-    data, pixels = prepared(name), int(np.prod(SHAPES[name]))
+    data, pixels = prepare(name), int(np.prod(SHAPES[name]))
+    assert data.title == TITLES[name]
     assert list(data.x) == list(data.labels) == ["train", "dev", "test"]
     assert [x.shape for x in data.x.values()] == [(180, pixels), (20, pixels), (50, pixels)]
     assert [y.shape for y in data.labels.values()] == [(180,), (20,), (50,)]
@@ -163,51 +151,25 @@ def test_ninety_per_cent_train_ten_dev_and_test_as_given(prepared, name):
         assert np.array_equal(x[:, -1], data.labels[part]), f"labels of {part} are not those of its images"
 
 
-def test_the_seed_draws_the_split(lab, monkeypatch, prepared):
-    first, again = prepared(), prepared()
-    assert np.array_equal(first.x["dev"], again.x["dev"]), "the same seed must give the same split"
-    assert first.sha256 == again.sha256
-    monkeypatch.setitem(lab, "SEED", 1)
-    other = prepared()
+def test_the_seed_draws_the_split(prepare):
+    first, again, other = prepare(), prepare(), prepare(SEED=1)
+    assert first.sha256 == again.sha256, "the same seed must give the same split"
     assert not np.array_equal(first.x["dev"], other.x["dev"]), "another SEED must draw another split"
     assert np.array_equal(first.x["test"], other.x["test"]), "no seed touches the test set"
     assert first.sha256 != other.sha256, "the checksum must tell the splits apart: the cache's key rests on it"
 
 
-def test_the_checksum_sees_every_array(lab, monkeypatch, prepared):
-    known = {prepared().sha256}
-    for key in good("mnist"):
-        arrays = good("mnist")
-        arrays[key][3] = 9 - arrays[key][3]
-        monkeypatch.setitem(lab, "load", lambda name, arrays=arrays: (arrays, "test", False))
-        known.add(prepared().sha256)
-    assert len(known) == 5, "a change in one of the arrays left the checksum as it was"
+def test_the_checksum_sees_every_array(prepare):
+    known = {"": prepare().sha256}
+    for key in (arrays := good("mnist")):
+        changed = arrays | {key: np.roll(arrays[key], 1)}
+        known[key] = prepare(load=lambda name, changed=changed: (changed, "test", False)).sha256
+    assert len(set(known.values())) == 5, f"a change in an array left the checksum as it was: {known}"
 
 
-def test_the_quick_profile_keeps_the_beginning_of_each_part(lab, monkeypatch, prepared):
-    whole = prepared()
-    monkeypatch.setitem(lab, "SIZES", (50, 10, 20))
-    quick = prepared()
-    for part, size in (("train", 50), ("dev", 10), ("test", 20)):
-        assert np.array_equal(quick.x[part], whole.x[part][:size])
-        assert np.array_equal(quick.labels[part], whole.labels[part][:size])
-
-
-def hashes(x: np.ndarray) -> set[bytes]:
-    return {hashlib.sha256(row).digest() for row in x}
-
-
-@pytest.mark.skipif(not has_real_data(), reason="needs MNIST and CIFAR-10 themselves")
-@pytest.mark.parametrize(("name", "sizes"), [("mnist", (54_000, 6_000, 10_000)), ("cifar10", (45_000, 5_000, 10_000))])
-def test_the_real_data_sets(lab, monkeypatch, name, sizes):
-    """Their images differ from each other (but for one or two), so a part inside another would be seen."""
-    monkeypatch.setitem(lab, "SIZES", (None, None, None))
-    data = lab["prepare"].__wrapped__(name)
-    if data.stand_in:
-        pytest.skip(f"{name} could not be loaded")
-    assert data.title == {"mnist": "MNIST", "cifar10": "CIFAR-10"}[name]
-    assert tuple(map(len, data.x.values())) == sizes
-    train, dev, test = (hashes(x) for x in data.x.values())
-    assert len(dev) > 0.99 * len(data.x["dev"])
-    assert len(dev & train) < 0.01 * len(dev), "dev is not a part of train"
-    assert len(test & (train | dev)) < 0.01 * len(test), "test is not a part of train or dev"
+def test_the_quick_profile_keeps_the_beginning_of_each_part(prepare):
+    sizes = {"train": 50, "dev": 10, "test": 20}
+    whole, quick = prepare(), prepare(SIZES=tuple(sizes.values()))
+    for part, size in sizes.items():
+        assert np.array_equal(quick.x[part], whole.x[part][:size]), f"images of {part}"
+        assert np.array_equal(quick.labels[part], whole.labels[part][:size]), f"labels of {part}"
