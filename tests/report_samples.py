@@ -9,10 +9,7 @@ from PIL import Image
 
 from report.freshness import bth2, checksum, code_cells, source_hash
 
-SVG = (
-    '<svg xmlns="http://www.w3.org/2000/svg" width="300" height="150" viewBox="0 0 300 150">'
-    '<path d="M10 140 L100 40 L290 20" fill="none" stroke="#0072b2" stroke-width="3"/></svg>'
-)
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="300" height="150"><path d="M9 90L290 20" stroke="red"/></svg>'
 SETTINGS = 'SEED = 0\nMSSV = "MSSV"  # mã số sinh viên\nHO_TEN = "Họ và tên"\nLOP = "DS201"'
 
 
