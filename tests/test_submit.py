@@ -21,44 +21,46 @@ from report.submit import personalize, submit
 STUDENT = {"mssv": "21520000", "ho_ten": "Nguyễn Văn A", "lop": "DS201.O11"}
 
 
-@pytest.fixture
-def saved(tmp_path):
-    """Return a function that saves a course notebook and returns its path."""
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
-    def save(**limits) -> Path:
-        rows = "| Lần | Đúng |\n|:--|--:|\n| a | 97,25 |\n"
-        nb = course_notebook(markdown("## Bài 1"), code("x = 1", table(1, "Số đo.", rows)), **limits)
-        nbformat.write(nb, tmp_path / "MSSV_BaiThucHanh2.ipynb")
-        return tmp_path / "MSSV_BaiThucHanh2.ipynb"
 
-    return save
+def saved(nb=None, **limits) -> Path:
+    """A notebook as a file; if none is given, one of the course."""
+    rows = "| Lần | Đúng |\n|:--|--:|\n| a | 97,25 |\n"
+    nb = nb or course_notebook(markdown("## Bài 1"), code("x = 1", table(1, "Số đo.", rows)), **limits)
+    nbformat.write(nb, "MSSV_BaiThucHanh2.ipynb")
+    return Path("MSSV_BaiThucHanh2.ipynb")
 
 
 def settings(nb) -> dict:
-    """Return the constants of the settings cell, as Python reads them."""
-    tree = ast.parse(nb.cells[1].source)
-    return {node.targets[0].id: ast.literal_eval(node.value) for node in tree.body}
+    """The constants of the settings cell, as Python reads them."""
+    return {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(nb.cells[1].source).body}
 
 
-def test_submit_writes_the_pair(saved, tmp_path):
-    path = saved()
-    before = path.read_bytes()
-    written = submit(path, **STUDENT, dist=tmp_path / "dist")
-    names = ["21520000_BaiThucHanh2.ipynb", "21520000_BaiThucHanh2.pdf"]
-    assert [p.name for p in written] == names
-    assert sorted(p.name for p in (tmp_path / "dist").iterdir()) == names
+def test_submit_writes_the_pair_or_says_one_line(capsys):
+    before = (path := saved()).read_bytes()
+    line = ["submit", "--nb", str(path), "--ho-ten", STUDENT["ho_ten"], "--lop", STUDENT["lop"], "--mssv"]
+    assert [main([*line, "../x"]), capsys.readouterr().err.count("\n")] == [1, 1]
+    assert main([*line, STUDENT["mssv"]]) == 0
+    written = [Path("dist", f"21520000_BaiThucHanh2.{kind}") for kind in ("ipynb", "pdf")]
+    assert sorted(Path("dist").iterdir()) == written
     assert path.read_bytes() == before, "the notebook itself was changed"
 
     nb, pdf = nbformat.read(written[0], as_version=4), PdfReader(written[1])
-    assert settings(nb) == {
-        "SEED": 0, "MSSV": "21520000", "HO_TEN": "Nguyễn Văn A", "LOP": "DS201.O11"
-    }  # fmt: skip
+    assert settings(nb) == {"SEED": 0, "MSSV": "21520000", "HO_TEN": "Nguyễn Văn A", "LOP": "DS201.O11"}
     assert "# mã số sinh viên" in nb.cells[1].source, "the comment after a value was lost"
     assert find_record(nb)["settings"] == {**STUDENT, "seed": 0}
     first = " ".join(pdf.pages[0].extract_text().split())
-    assert "MSSV: 21520000 · Họ tên: Nguyễn Văn A · Lớp: DS201.O11" in first
+    assert "MSSV: 21520000 · Họ tên: Nguyễn Văn A · Lớp: DS201.O11" in first and "97,25" in first
     assert notebook_hash(nb) in pdf.metadata["/Keywords"], "the PDF is not of this notebook"
-    assert "97,25" in first
+
+
+def test_what_was_handed_in_can_be_handed_in_again_under_the_name_of_its_lab():
+    first, _ = submit(saved(lab="BaiThucHanh3"), **STUDENT)
+    again = submit(first, **STUDENT | {"mssv": "2"})
+    assert [p.name for p in again] == ["2_BaiThucHanh3.ipynb", "2_BaiThucHanh3.pdf"]
 
 
 @pytest.mark.parametrize("name", ['O\'Neil "Tí"', "a\\", 'x"; import os #', "\\n", "{0} %s $HOME", "Đỗ Thị Ửng 🎉"])
@@ -77,66 +79,31 @@ def test_a_settings_cell_that_is_none(source):
         personalize(nb, **STUDENT)
 
 
-@pytest.mark.parametrize("mssv", ["", "../21520000", "a/b", "a\\b", "21 52", "MSSV.", "2152\n", "Đ1", "٣"])
-def test_no_mssv_escapes_dist(saved, tmp_path, mssv):
-    with pytest.raises(ReportError, match="MSSV"):
-        submit(saved(), **{**STUDENT, "mssv": mssv}, dist=tmp_path / "dist")
-    assert not (tmp_path / "dist").exists()
+NO_MSSV = ["", "../21520000", "a/b", "a\\b", "21 52", "MSSV.", "2152\n", "Đ1", "٣"]
+NO_NAMES = [{"ho_ten": ""}, {"ho_ten": " "}, {"ho_ten": "A\nB"}, {"lop": "\x00"}]
+AS_IT_IS = ("", "")
+REFUSED = [  # the student, the run, what is edited: the sentence
+    *[(STUDENT | {"mssv": mssv}, {}, AS_IT_IS, "MSSV") for mssv in NO_MSSV],
+    *[(STUDENT | name, {}, AS_IT_IS, "HO_TEN|LOP") for name in NO_NAMES],
+    (STUDENT, {"profile": "quick"}, AS_IT_IS, "bản chạy nhanh"),
+    (STUDENT, {"stand_in": True}, AS_IT_IS, "dữ liệu thay thế"),
+    (STUDENT, {}, ("SEED = 0", "SEED = 7"), "ô mã thứ 1"),
+    (STUDENT, {}, ("x = 1", "x = 2"), "ô mã thứ 2"),
+    (STUDENT, {}, ('"kind": "record"', '"kind": "none"'), "chưa có bản ghi"),
+]
 
 
-@pytest.mark.parametrize(("ho_ten", "lop"), [("", "A"), (" ", "A"), ("A\nB", "A"), ("A", "\x00")])
-def test_names_must_be_names(saved, ho_ten, lop):
-    with pytest.raises(ReportError, match=r"HO_TEN|LOP"):
-        submit(saved(), "1", ho_ten, lop)
+@pytest.mark.parametrize(("student", "limits", "edit", "sentence"), REFUSED, ids=str)
+def test_another_seed_and_whatever_is_no_result_or_name_is_not_handed_in(student, limits, edit, sentence):
+    path = saved(**limits)
+    path.write_text(path.read_text("utf-8").replace(*edit), "utf-8")
+    with pytest.raises(ReportError, match=sentence):
+        submit(path, **student)
+    assert not Path("dist").exists()
 
 
-@pytest.mark.parametrize(
-    ("limits", "reason"),
-    [({"profile": "quick"}, "bản chạy nhanh"), ({"stand_in": True}, "dữ liệu thay thế")],
-)
-def test_what_is_no_result_is_not_handed_in(saved, tmp_path, limits, reason):
-    with pytest.raises(ReportError, match=reason):
-        submit(saved(**limits), **STUDENT, dist=tmp_path / "dist")
-    assert not (tmp_path / "dist").exists()
-
-
-def test_another_seed_is_not_handed_in_with_the_numbers_of_the_first(saved, tmp_path):
-    path = saved()
-    nb = nbformat.read(path, as_version=4)
-    nb.cells[1].source = nb.cells[1].source.replace("SEED = 0", "SEED = 7")
-    nbformat.write(nb, path)
-    with pytest.raises(ReportError, match="ô mã thứ 1"):
-        submit(path, **STUDENT, dist=tmp_path / "dist")
-    assert not (tmp_path / "dist").exists()
-
-
-def test_the_files_have_the_name_of_the_lab(tmp_path):
-    nbformat.write(course_notebook(lab="BaiThucHanh3"), tmp_path / "X_BaiThucHanh3.ipynb")
-    written = submit(tmp_path / "X_BaiThucHanh3.ipynb", **STUDENT, dist=tmp_path / "dist")
-    assert [p.name for p in written] == ["21520000_BaiThucHanh3.ipynb", "21520000_BaiThucHanh3.pdf"]
-
-
-def test_what_was_handed_in_can_be_handed_in_again(saved, tmp_path):
-    notebook_path, _ = submit(saved(), **STUDENT, dist=tmp_path / "dist")
-    assert submit(notebook_path, **{**STUDENT, "mssv": "2"}, dist=tmp_path / "dist")
-
-
-def test_a_stale_notebook_is_not_handed_in(saved, tmp_path):
-    path = saved()
-    nb = nbformat.read(path, as_version=4)
-    nb.cells[3].source = "x = 2"
-    nbformat.write(nb, path)
-    with pytest.raises(ReportError, match="ô mã thứ 2"):
-        submit(path, **STUDENT, dist=tmp_path / "dist")
-    nbformat.write(notebook(code("x")), path)
-    with pytest.raises(ReportError, match="chưa có bản ghi"):
-        submit(path, **STUDENT, dist=tmp_path / "dist")
-
-
-def test_nothing_half_done_is_left(saved, tmp_path, monkeypatch):
-    dist = tmp_path / "dist"
-    submit(saved(), **STUDENT, dist=dist)
-    before = {path.name: path.read_bytes() for path in dist.iterdir()}
+def test_nothing_half_done_is_left(monkeypatch):
+    before = {path: path.read_bytes() for path in submit(saved(), **STUDENT)}
     write_bytes = Path.write_bytes
 
     def full_disk(path, data):
@@ -146,21 +113,11 @@ def test_nothing_half_done_is_left(saved, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(ReportError, match="Không ghi được"):
-        files.write_together({dist / name: b"new" for name in before})
-    assert {path.name: path.read_bytes() for path in dist.iterdir()} == before
-
-
-def test_submit_from_the_command_line(saved, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    arguments = ["submit", "--ho-ten", "Nguyễn Văn A", "--lop", "DS201.O11", "--nb", str(saved())]
-    assert main([*arguments, "--mssv", "../x"]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
-    assert main([*arguments, "--mssv", "21520000"]) == 0
-    assert (tmp_path / "dist" / "21520000_BaiThucHanh2.pdf").is_file()
+        files.write_together(dict.fromkeys(before, b"new"))
+    assert {path: path.read_bytes() for path in Path("dist").iterdir()} == before
 
 
 # ---------------------------------------------------------------- running without a browser
-
 PROGRESS = """\
 import os
 from IPython.display import display
@@ -170,87 +127,57 @@ handle.update({"text/plain": "epoch 3"}, raw=True, metadata=says)
 print(os.environ["BTH2_PROFILE"], os.environ["BTH2_SEEDS"], os.getcwd())"""
 
 
-def test_run_writes_a_copy_and_its_pdf(tmp_path, monkeypatch):
+def test_run_writes_a_copy_and_its_pdf_and_never_over_its_notebook(tmp_path, monkeypatch):
     shown = []
     monkeypatch.setattr(ProgressLine, "show", lambda self, text: shown.append(text))
-    path, there = tmp_path / "a.ipynb", tmp_path / "nơi làm việc"
+    there, build = tmp_path / "nơi làm việc", Path("build")
     there.mkdir()
-    nbformat.write(notebook(markdown("# T"), code(PROGRESS), run=False), path)
-    before = path.read_bytes()
-    written = run(path, tmp_path / "build", "quick", cwd=there, seeds=2)
+    before = (path := saved(notebook(markdown("# T"), code(PROGRESS), run=False))).read_bytes()
+    written = run(path, build, "quick", cwd=there, seeds=2)
+    with pytest.raises(ReportError, match="đè lên"):
+        run(path, Path(), "quick")
     assert path.read_bytes() == before, "the notebook itself was changed"
-    assert sorted((tmp_path / "build").iterdir()) == sorted(written)
+    assert sorted(build.iterdir()) == sorted(written)
     assert shown[-2:] == ["Ô 2/2: bắt đầu", "Ô 2/2: epoch 3"]
     outputs = nbformat.read(written[0], as_version=4).cells[1].outputs
     assert outputs[-1].text.strip() == f"quick 2 {there}"
     assert "quick" in PdfReader(written[1]).pages[0].extract_text()
 
 
-def test_run_stops_at_a_failing_cell(tmp_path, capsys):
-    path, build = tmp_path / "a.ipynb", tmp_path / "build"
-    nbformat.write(notebook(code("print('xong')"), code("1 / 0"), code("2"), run=False), path)
-    assert main(["run", "--nb", str(path), "--output-dir", str(build)]) == 1
+def test_run_stops_at_a_failing_cell(capsys):
+    path = saved(notebook(code("print('xong')"), code("1 / 0"), code("2"), run=False))
+    assert main(["run", "--nb", str(path), "--output-dir", "build"]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "Ô 2/3" in last and "ZeroDivisionError: division by zero" in last
-    assert [p.name for p in build.iterdir()] == ["a-dang-do.ipynb"]
-    nb = nbformat.read(build / "a-dang-do.ipynb", as_version=4)
-    assert nb.cells[0].outputs[0].text == "xong\n" and nb.cells[2].execution_count is None
+    (left,) = Path("build").iterdir()
+    assert left.name == "MSSV_BaiThucHanh2-dang-do.ipynb"
+    cells = nbformat.read(left, as_version=4).cells
+    assert cells[0].outputs[0].text == "xong\n" and cells[2].execution_count is None
 
 
 @pytest.mark.parametrize(("name", "language", "ends"), [("tf-gpu", "python", 0), ("ir", "R", 1), (None, "R", 1)])
-def test_a_kernel_that_is_not_there(tmp_path, capsys, name, language, ends):
+def test_a_kernel_that_is_not_there(capsys, name, language, ends):
     nb = notebook(code("print('xong')"), run=False)
     kernel = {"kernelspec": {"name": name, "display_name": "x"}} if name else {}
     nb.metadata = {"language_info": {"name": language}, **kernel}
-    nbformat.write(nb, tmp_path / "a.ipynb")
-    assert main(["run", "--nb", str(tmp_path / "a.ipynb"), "--output-dir", str(tmp_path / "build")]) == ends
-    last = ["", *capsys.readouterr().err.strip().splitlines()][-1]
-    assert not ends or f"không có kernel “{name or 'R'}”" in last
+    assert main(["run", "--nb", str(saved(nb)), "--output-dir", "build"]) == ends
+    assert (f"không có kernel “{name or 'R'}”" in capsys.readouterr().err) == bool(ends)
 
 
 def test_a_cell_of_nbval_whose_kernel_was_killed_ends_and_says_so(tmp_path):
-    kill = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
-    nbformat.write(notebook(code(kill), code("1")), tmp_path / "a.ipynb")
-    command = [
-        "-m",
-        "pytest",
-        "-p",
-        "kernel_watch",
-        "-p",
-        "no:cacheprovider",
-        "--nbval-lax",
-        "--rootdir",
-        tmp_path,
-        tmp_path,
-    ]
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    saved(notebook(code("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"), code("1")))
+    command = ["-m", "pytest", "-p", "kernel_watch", "-p", "no:cacheprovider", "--nbval-lax", "--rootdir"]
+    line = [sys.executable, *command, tmp_path, tmp_path]
+    done = subprocess.run(line, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120, check=False)
     assert "Kernel đã chết khi chạy ô này" in done.stdout and "2 failed" in done.stdout, done.stdout + done.stderr
 
 
-def test_run_never_writes_over_its_notebook(tmp_path):
-    path = tmp_path / "a.ipynb"
-    nbformat.write(notebook(code("x")), path)
-    with pytest.raises(ReportError, match="đè lên"):
-        run(path, tmp_path, "quick")
-
-
-def test_progress_line():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    plain, terminal = io.StringIO(), Terminal()
-    for out in (plain, terminal):
-        line = ProgressLine(out, interval=1000)
-        for text in ("một", "một", "hai\nba"):
-            line.show(text)
-        line.close()
-    assert plain.getvalue() == "một\n", "a log gets one line an interval"
-    assert terminal.getvalue() == "\r\x1b[Kmột\r\x1b[Khai ba\r\x1b[K"
+@pytest.mark.parametrize(("terminal", "said"), [(False, "một\n"), (True, "\r\x1b[Kmột\r\x1b[Khai ba\r\x1b[K")])
+def test_progress_is_one_line_of_a_terminal_and_a_line_an_interval_of_a_log(terminal, said):
+    out = io.StringIO()
+    out.isatty = lambda: terminal
+    line = ProgressLine(out, interval=1000)
+    for text in ("một", "một", "hai\nba"):
+        line.show(text)
+    line.close()
+    assert out.getvalue() == said
