@@ -98,10 +98,6 @@ def staleness(nb) -> str | None:
     record = find_record(nb)
     hashes = record["cells"] if record else None
     last, cells = 0, code_cells(nb)
-    if isinstance(hashes, list):  # records as they were until 2026: the cells from top to bottom
-        if len(hashes) > len(cells):
-            return "có ô mã bị xoá sau lần chạy đã lưu"
-        hashes = {str(cell.execution_count): code for (_, cell), code in zip(cells, hashes, strict=False)}
     for i, (heading, cell) in enumerate(cells):
         if cell.execution_count is None:
             what = "chưa được chạy"
@@ -117,7 +113,7 @@ def staleness(nb) -> str | None:
         where = f"mục “{heading}”, " if heading else ""
         first_line = cell.source.strip().splitlines()[0][:60]
         return f"ô mã thứ {i + 1} ({where}dòng đầu “{first_line}”) {what}"
-    return broken_seal(nb, record["shown"]) if record and "shown" in record else None
+    return broken_seal(nb, record["shown"]) if record else None
 
 
 def limits(record: dict | None) -> list[tuple[str, str]]:

@@ -109,9 +109,6 @@ MUTANTS = r"""
 @ state without the optimizer | training: what_keras_can_express
 -[*model.variables, *model.optimizer.variables]
 +[*model.variables]
-@ an epoch on the way is taken for the end | training: serves_as_a_shorter_one
--if run and (run.metrics or epochs < e.epochs):
-+if run:
 == Said
 @ marks ignore the p-value | quick: all_that_is_shown
 -return "≈" if self.p is not None and self.p >= 0.05 else "✓"

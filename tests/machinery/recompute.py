@@ -21,6 +21,7 @@ WORDS = {
         "=": "vẫn là {b}{unit}",
         "≈": "không đổi rõ rệt ({a} và {b}{unit})",
         "1": "từ {a} thành {b}{unit}",
+        "but": "là ",  # before what cannot be compared
     },
     "beside": {
         ">": "{a}{unit}, cao hơn mức {b}{unit}",
@@ -28,6 +29,7 @@ WORDS = {
         "=": "{a}{unit}, bằng mức {b}{unit}",
         "≈": "{a}{unit}, không khác rõ rệt mức {b}{unit}",
         "1": "{a} so với {b}{unit}",
+        "but": "",
     },
 }
 DIVERGED = "{a} và {b}{unit} (có lần chạy phân kỳ nên không so được)"
@@ -218,8 +220,9 @@ def wrong_call(call: dict, runs: dict) -> list[str]:
     else:
         (comparison,) = comparisons
         a, b, factors = comparison.claim["a"], comparison.claim["b"], comparison.claim["factors"]
-        form = WORDS[call["call"]][comparison.verdict(a["digits"])]
-        form = SEVERAL if factors else form if np.isfinite(comparison.d).all() else DIVERGED
+        words = WORDS[call["call"]]
+        form = words[comparison.verdict(a["digits"])] if np.isfinite(comparison.d).all() else words["but"] + DIVERGED
+        form = words["but"] + SEVERAL if factors else form
         pattern = form.format(a="@", b="@", unit=a["unit"], factors=", ".join(factors))
         means = [comparison.a.mean(), comparison.b.mean()] if "{a}" in form else [comparison.b.mean()]
         if not same_text(call["text"], pattern, means, a["digits"]):

@@ -155,7 +155,7 @@ EDITS = {
         '"rescaling": 1 / 255}': '"rescaling": 1 / 127.5}',
     },
     "rates": {  # a smaller λ, a large learning rate, fewer epochs, one run beside several, a name that is taken
-        '{"kernel_regularizer": L2(0.01), "bias_': '{"kernel_regularizer": L2(0.001), "bias_',
+        "LAMBDA = 0.01": "LAMBDA = 0.001",
         '"RMSProp, L2", optimizer=RMSprop(learning_rate=0.001)': '"RMSProp, L2", optimizer=RMSprop(learning_rate=0.1)',
         'train("Bài 1", seeds=5)': 'train("Bài 1", seeds=5, epochs=1)',
         'train("Bài 5", seeds=5,': 'train("Bài 5",',
@@ -164,7 +164,7 @@ EDITS = {
     "layers": {  # Dropout, more layers, L1 in place of L2
         'train("Bài 1", seeds=5)': 'train("Bài 1", seeds=5, hidden=(784, keras.layers.Dropout(0.5)))',
         'train("Bài 2", seeds=5,': 'train("Bài 2", seeds=5, hidden=(20, 12, 14),',
-        '{"kernel_regularizer": L2(0.01), "bias_': '{"kernel_regularizer": L1(0.01), "bias_',
+        '{"kernel_regularizer": L2(LAMBDA), "bias_': '{"kernel_regularizer": L1(LAMBDA), "bias_',
     },
     "diverging": {  # a loss that diverges, a schedule for the learning rate, two factors at once
         'train("Bài 1", seeds=5)': 'train("Bài 1", seeds=5, loss="MeanSquaredError", activation="linear")',
@@ -214,4 +214,4 @@ def test_stand_in_data_another_seed_and_one_run_of_each(play, monkeypatch):
     assert all(data["stand_in"] for data in record["data"].values())
     assert outputs(played.notebook, "text")[0].data["text/markdown"].count("DỮ LIỆU THAY THẾ") == 2
     notes = {name: text["note"] for name, text in record["texts"].items() if "note" in text}
-    assert all(note.startswith("Mỗi thí nghiệm ở đây chỉ có một lần chạy") for note in notes.values()), notes
+    assert all(note.startswith("Mỗi thí nghiệm ở đây chỉ có một seed") for note in notes.values()), notes

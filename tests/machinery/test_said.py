@@ -157,7 +157,7 @@ TEXTS = [
     ("beside", LOW, LOW, "95,10\u00a0%, bằng mức 95,10\u00a0%"),
     ("beside", (95.0, 97.0), (96.0, 95.9), "96,00\u00a0%, không khác rõ rệt mức 95,95\u00a0%"),
     ("beside", (95.0,), (96.0,), "95,00 so với 96,00\u00a0%"),
-    ("change", LOW, (np.nan, 97.0, 97.1), "95,10 và –\u00a0% (có lần chạy phân kỳ nên không so được)"),
+    ("change", LOW, (np.nan, 97.0, 97.1), "là 95,10 và –\u00a0% (có lần chạy phân kỳ nên không so được)"),
 ]
 
 
@@ -176,7 +176,7 @@ def test_several_factors_are_told_as_numbers_and_hold_nothing(said, runs_like):
     """An edit that makes a comparison impossible costs its verb, never the run."""
     test, a, b = said["test"], runs_like(*LOW), runs_like(*HIGH, batch_size=8, rescaling=1 / 255)
     text = said["change"](test, a, b)
-    assert text == "95,10 và 97,13\u00a0% (khác nhau ở batch_size, rescaling nên không so được)"
+    assert text == "là 95,10 và 97,13\u00a0% (khác nhau ở batch_size, rescaling nên không so được)"
     assert said["when"](test(a) < test(b), "A", "B") == "B"
     assert (test(a) < test(b)).mark() == "–"
     one = runs_like(*HIGH, batch_size=8, optimizer=said["SGD"](learning_rate=0.01 / 16))
