@@ -167,8 +167,8 @@ def test_dead_and_distinct_units_and_norms_are_those_of_the_weights(lab, data):
     assert lab["measure"](model, e, data)["hidden"] == {"distinct": 17, "near_zero": np.mean(np.abs(W1) < 1e-3)}
 
 
-DEEP = {  # layers of every kind, some of them random, and names in place of objects
-    "nested": "hidden=(layers.Dropout(0.3), layers.Dense(16), layers.BatchNormalization(), 12), "
+DEEP = {  # layers of every kind, some random, some under one name (as threads give), and names in place of objects
+    "nested": "hidden=(layers.Dropout(0.3), layers.Dense(16, name='a'), layers.BatchNormalization(name='a'), 12), "
     "optimizer=SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5))",
     "pictures": "hidden=(layers.Reshape((3, 4, 1)), layers.Conv2D(3, 2, use_bias=False), layers.Flatten(), 8, "
     "layers.Dropout(0.5)), optimizer='nadam'",
@@ -181,7 +181,6 @@ DEEP = {  # layers of every kind, some of them random, and names in place of obj
 def test_what_keras_can_express_gives_the_same_digits_twice(tiny, data):
     """Many jobs on two workers, whose threads draw and name layers at the same time, against one after the other."""
     layers, tiny["WORKERS"] = tiny["keras"].layers, 2
-    layers.Dense(1), layers.Dense(1)  # names that a worker's own layers may get as well
     experiments = [experiment(tiny, f"epochs=2, {written}", layers=layers) for written in DEEP.values()]
     keys = [tiny["key_of"](e, 0) for e in experiments]
     runs = tiny["train_jobs"]([(e, seed) for e in experiments for seed in (0, 1)])
