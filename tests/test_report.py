@@ -563,13 +563,6 @@ def cells_of(nb):
     return [cell for cell in nb.cells if cell.cell_type == "code"]
 
 
-def as_before_2026(nb):
-    """Give a notebook a record of the old form."""
-    record = find_record(nb)
-    record.cells = [*record.cells.values()]
-    del record["shown"]
-
-
 def run_again(nb):
     """Let the third cell have been interrupted and run again with all below: the record holds both runs."""
     hashes = find_record(nb).cells
@@ -620,7 +613,7 @@ def test_commands_refuse_a_stale_notebook_and_the_exporter_marks_it(change):
         says(page_text(render(nb), 0), what, "KẾT QUẢ CŨ")
 
 
-@pytest.mark.parametrize("form", [lambda nb: nb, run_again, as_before_2026])
+@pytest.mark.parametrize("form", [lambda nb: nb, run_again])
 def test_what_is_no_change(form):
     nb = sealed()
     form(nb)
@@ -630,12 +623,6 @@ def test_what_is_no_change(form):
     assert staleness(nb) is None
     nb = nbformat.reads(nbformat.writes(nb), as_version=4)
     assert staleness(nb) is None, "after it was saved and read back"
-
-
-def test_records_as_before_2026_are_held_to_their_cells():
-    as_before_2026(nb := sealed())
-    nb.cells.remove(cells_of(nb)[2])
-    assert "bị xoá" in staleness(nb)
 
 
 def test_a_foreign_notebook_needs_no_record_but_says_that_it_was_not_run():
