@@ -42,7 +42,7 @@ lead = when(gap(dropout) < gap(plain), "Dropout giảm overfitting", "Chưa th�
 answer(
     "Bài 1 – Dropout",
     f"{lead}: khoảng cách train − dev {change(gap, plain, dropout)} ({curves}).",
-    f"Accuracy test {beside(test, dropout, plain)} ({rows}).",
+    f"Accuracy test {beside(test, dropout, plain)}, accuracy train {value(train_accuracy(dropout))} ({rows}).",
 )
 """
 
