@@ -161,7 +161,7 @@ OBJECT = "<IPython.core.display.HTML object>"
 PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 ONLY_THERE = "[Nội dung tương tác ({}): chỉ xem được trong notebook]"
 XARRAY = (
-    "<div><svg style='width: 0'><symbol id='i'/></svg><pre>&lt;xarray.Dataset&gt; hai lần</pre><div style='display:none'>"
+    "<div><svg style='width: 0'><symbol id='i'/></svg><pre>&lt;xarray.Dataset&gt; 2</pre><div style='display:none'>"
     "<ul><li><input><label>Dimensions:</label></li></ul><img src='data:image/png;base64,AAAA'></div></div>"
 )
 COLAB = (
