@@ -47,9 +47,8 @@ def shown(data: dict, metadata=None) -> NotebookNode:
 
 
 def figure(number: int, caption: str) -> NotebookNode:
-    alt = f"Mô tả hình {number}"
-    data = {"image/svg+xml": SVG, "text/plain": alt}
-    return display(data, kind="figure", key=f"f{number}", number=number, caption=caption, alt=alt)
+    about = {"kind": "figure", "key": f"f{number}", "number": number, "caption": caption}
+    return display({"image/svg+xml": SVG, "text/plain": "Figure"}, alt=f"Mô tả hình {number}", **about)
 
 
 def table(number: int, caption: str, text: str, kind="table") -> NotebookNode:

@@ -161,7 +161,7 @@ OBJECT = "<IPython.core.display.HTML object>"
 PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
 ONLY_THERE = "[Nội dung tương tác ({}): chỉ xem được trong notebook]"
 XARRAY = (
-    "<div><svg style='width: 0'><symbol id='i'/></svg><pre>&lt;xarray.Dataset&gt; hai lần</pre><div style='display:none'>"
+    "<div><svg style='width: 0'><symbol id='i'/></svg><pre>&lt;xarray.Dataset&gt; 2</pre><div style='display:none'>"
     "<ul><li><input><label>Dimensions:</label></li></ul><img src='data:image/png;base64,AAAA'></div></div>"
 )
 COLAB = (
@@ -300,7 +300,7 @@ def test_the_contents_leave_out_headings_that_come_again():
 
 IN, OUT = ["inside"], []
 LINKS = {
-    "[a](#neo)": IN, "[a](#ten)": IN, "[a](#T)": IN, "[a](#eq-e)": IN, "[a](#khong)": OUT,
+    "[a](#neo)": IN, "[a](#ten)": IN, "[a](#T)": IN, "[a](#eq-e)": IN, "[a](#khong)": OUT, "[a](a.csv)": OUT,
     "[a](#2.-Mô-hình)": IN, "[a](#2-mô-hình)": IN, "[a](#2.-M%C3%B4-h%C3%ACnh)": IN, "[a](#2.%20Mô%20hình)": IN,
     "Hình 1": IN, "hình 1,": IN, "Hình 9": OUT, "Bảng 1": IN, "(bảng 1)": IN, "\\eqref{e}": IN,
     "Bài 2": IN, "bài 2": IN, "Bài 3": OUT, "Mục 4 (L1)": IN, "Mục 5": OUT,
