@@ -613,6 +613,13 @@ def test_commands_refuse_a_stale_notebook_and_the_exporter_marks_it(change):
         says(page_text(render(nb), 0), what, "KẾT QUẢ CŨ")
 
 
+def test_a_removed_cell_is_missed_even_if_it_showed_nothing():
+    nb = sealed()
+    lost = next(cell for cell in cells_of(nb) if not cell.outputs)
+    nb.cells.remove(lost)
+    assert "bị xoá" in staleness(nb), f"{lost.source!r} was removed"
+
+
 @pytest.mark.parametrize("form", [lambda nb: nb, run_again])
 def test_what_is_no_change(form):
     nb = sealed()
