@@ -325,6 +325,7 @@ def test_a_stopped_training_serves_as_a_shorter_one(tiny, one):
     """What was left after one epoch of many is no measured training of one epoch."""
     tiny["save"](dataclasses.replace(one, metrics={}), tiny["key_of"](one.experiment, 0))
     assert [path.name[-10:] for path in tiny["CACHE"].iterdir()] == ["001-on.npz"]
+    assert tiny["furthest"](one.experiment, 0) is None, "it would never be finished, and trained for ever"
     (run,) = tiny["train"]("x", epochs=1)
     assert numbers(run) == numbers(one) and run.metrics == one.metrics
 
