@@ -153,7 +153,7 @@ MUTANTS = r"""
 @ epochs from 0 | next_lab: all_its_checks
 -np.arange(1, len(ys) + 1) * steps
 +np.arange(len(ys)) * steps
-@ rows of a point chart reversed | next_lab: all_its_checks
+@ rows of a point chart reversed | quick: every_figure
 -yticklabels=list(rows)
 +yticklabels=list(rows)[::-1]
 @ Bài 1 drawn under the name of Bài 2 | quick: every_figure
