@@ -159,7 +159,7 @@ MUTANTS = r"""
 @ Bài 1 drawn under the name of Bài 2 | quick: every_figure
 -{"Bài 1": bai1, "Bài 2 (L2)": bai2},
 +{"Bài 1": bai2, "Bài 2 (L2)": bai1},
-@ labels of a dumbbell chart reversed | quick: every_figure
+@ labels of a dumbbell chart reversed | quick: points_stand_under
 -{"điểm ảnh 0–255": test(raw[name]), "điểm ảnh 0–1": test(scaled[name])}
 +{"điểm ảnh 0–255": test(scaled[name]), "điểm ảnh 0–1": test(raw[name])}
 == Computations
