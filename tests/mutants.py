@@ -186,10 +186,10 @@ MUTANTS = r"""
 -key=dev.value)
 +key=test.value)
 == Answers
-@ a sentence loses its condition | quick: sentence
+@ a sentence loses its condition | quick: reading_rests
 -lead = when(gap(bai2) < gap(bai1), "L2 làm giảm overfitting", "Chưa thấy L2 làm giảm overfitting")
 +lead = "L2 làm giảm overfitting"
-@ a condition inverted | quick: sentence
+@ a condition inverted | quick: reading_rests
 -lead = when(test(ones) < test(bai1), "Khởi tạo
 +lead = when(test(ones) > test(bai1), "Khởi tạo
 @ another figure is cited | quick: parts_and_an_answer
