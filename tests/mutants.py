@@ -198,7 +198,7 @@ MUTANTS = r"""
 @ a number that was not measured by a call | quick: all_that_is_shown
 -accuracy train {value(train_accuracy(bai1))}, dev
 +accuracy train {train_accuracy(bai1)}, dev
-@ a row missing from Bảng 1 | quick: shows_what_the_saved
+@ a row missing from Bảng 1 | quick: first_table_has
 -main = [bai1, bai2, ones, zeros,
 +main = [bai1, bai2, ones,
 == Record and report
