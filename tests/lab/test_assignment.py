@@ -205,7 +205,7 @@ READINGS = [
     ("Mục 4", "mạng học chậm đi", [("train", "λ = 0 (0–1)", "<", "λ = 0")]),
     ("Mục 6", "Không có L2", [("test", "RMSProp, 0,001", ">", "SGD, 0,01"), ("test", "Adam, 0,001", ">", "SGD, 0,01")]),
     ("Mục 7", "Với điểm ảnh 0–255, Mean", [("number", None, "<", 0.01), ("diverged", "MeanSquaredError", "=", 1)]),
-    ("Mục 7", "Cũng với 0–255", [("train_loss", "MeanAbsoluteError", "=", 0.1)]),
+    ("Mục 7", "MeanAbsoluteError cũng không", [("train_loss", "MeanAbsoluteError", "=", 0.1)]),
     ("Mục 8", "Dừng sớm theo val_loss", [("dev_loss val_loss", "Bài 6", "<", "Bài 6")]),
     ("Mục 8", "nên dừng sớm", [("dev val_loss", "Bài 6", "<", "Bài 6")]),
     ("Mục 8", "thì không lần nào", [("stop loss", "Bài 6", "=", None)]),

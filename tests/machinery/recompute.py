@@ -221,8 +221,8 @@ def wrong_call(call: dict, runs: dict) -> list[str]:
         (comparison,) = comparisons
         a, b, factors = comparison.claim["a"], comparison.claim["b"], comparison.claim["factors"]
         words = WORDS[call["call"]]
-        form = words[comparison.verdict(a["digits"])] if np.isfinite(comparison.d).all() else words["but"] + DIVERGED
-        form = words["but"] + SEVERAL if factors else form
+        refused = SEVERAL if factors else "" if np.isfinite(comparison.d).all() else DIVERGED
+        form = words["but"] + refused if refused else words[comparison.verdict(a["digits"])]
         pattern = form.format(a="@", b="@", unit=a["unit"], factors=", ".join(factors))
         means = [comparison.a.mean(), comparison.b.mean()] if "{a}" in form else [comparison.b.mean()]
         if not same_text(call["text"], pattern, means, a["digits"]):
