@@ -153,15 +153,9 @@ MUTANTS = r"""
 @ epochs from 0 | next_lab: all_its_checks
 -np.arange(1, len(ys) + 1) * steps
 +np.arange(len(ys)) * steps
-@ rows of a point chart reversed | quick: every_figure
--yticklabels=list(rows)
-+yticklabels=list(rows)[::-1]
 @ Bài 1 drawn under the name of Bài 2 | quick: every_figure
 -{"Bài 1": bai1, "Bài 2 (L2)": bai2},
 +{"Bài 1": bai2, "Bài 2 (L2)": bai1},
-@ labels of a dumbbell chart reversed | quick: points_stand_under
--{"điểm ảnh 0–255": test(raw[name]), "điểm ảnh 0–1": test(scaled[name])}
-+{"điểm ảnh 0–255": test(scaled[name]), "điểm ảnh 0–1": test(raw[name])}
 == Computations
 @ weight decay without its factor 2 | computations: decayed
 -(1 - 2 * rate * strength)

@@ -37,8 +37,8 @@ WRONG = {  # what a student writes: what the sentence says
     f"{name}={value!r}": f"{name} = {value!r} không hợp lệ: hãy chọn"
     for name in ("epochs", "seeds", "batch_size", "rescaling")
     for value in (0, -1, 1.5, "x", None, True, np.nan, np.inf, [8])
-    if name != "rescaling" or value not in (None, 1.5)
-}
+    if (name != "rescaling" or value not in (None, 1.5)) and (name != "seeds" or value != [8])
+} | {"seeds=[1, 2]": "seeds = [1, 2] không hợp lệ: hãy cho"}
 for misspelt, meant in {"optimiser": "optimizer", "batchsize": "batch_size", "epoch": "epochs"}.items():
     WRONG[f"{misspelt}=1"] = f"Không có thiết lập {misspelt} (hay bạn muốn viết {meant}?); có: name, dataset, "
 WRONG["lr=1"] = "Không có thiết lập lr; có: name, dataset, rescaling, hidden, kernel_initializer, "
@@ -158,17 +158,17 @@ EDITS = {
         "LAMBDA = 0.01": "LAMBDA = 0.001",
         '"RMSProp, L2", optimizer=RMSprop(learning_rate=0.001)': '"RMSProp, L2", optimizer=RMSprop(learning_rate=0.1)',
         'train("Bài 1", seeds=5)': 'train("Bài 1", seeds=5, epochs=1)',
-        'train("Bài 5", seeds=5,': 'train("Bài 5",',
+        "optimizer=SGD(0.16), **WITH_L2),\n    seeds=[5, 3, 3]": "optimizer=SGD(0.16), **WITH_L2),\n    seeds=[1, 3, 3]",
         'train("b = 1",': 'train("L2",',
     },
     "layers": {  # Dropout, more layers, L1 in place of L2
         'train("Bài 1", seeds=5)': 'train("Bài 1", seeds=5, hidden=(784, keras.layers.Dropout(0.5)))',
-        'train("Bài 2", seeds=5,': 'train("Bài 2", seeds=5, hidden=(20, 12, 14),',
+        'Experiment("Bài 2",': 'Experiment("Bài 2", hidden=(20, 12, 14),',
         '{"kernel_regularizer": L2(LAMBDA), "bias_': '{"kernel_regularizer": L1(LAMBDA), "bias_',
     },
     "diverging": {  # a loss that diverges, a schedule for the learning rate, two factors at once
         'train("Bài 1", seeds=5)': 'train("Bài 1", seeds=5, loss="MeanSquaredError", activation="linear")',
-        'train("Bài 2", seeds=5,': 'train("Bài 2", seeds=5, optimizer=SGD(SCHEDULE),',
+        'Experiment("Bài 2",': 'Experiment("Bài 2", optimizer=SGD(SCHEDULE),',
         "WITH_L2 = {": "SCHEDULE = keras.optimizers.schedules.ExponentialDecay(0.01, 100, 0.9)\nWITH_L2 = {",
         "optimizer=Adam(learning_rate=0.001), **WITH_L2": "optimizer=Adam(), batch_size=32, **WITH_L2",
     },

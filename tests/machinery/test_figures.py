@@ -11,7 +11,7 @@ from html import unescape
 import numpy as np
 import pytest
 from conftest import find_record, has_real_data, outputs
-from recompute import PERCENT, runs_of, same_text, series, values_of
+from recompute import runs_of, series
 from sklearn.model_selection import train_test_split
 
 RUN = r"[0-9a-f]{16}-\d{3}"
@@ -78,24 +78,6 @@ def wrong_curves(panel: dict, alt: str, log: set, limited: set, record: dict) ->
     })  # fmt: skip
 
 
-def wrong_points(panel: dict, alt: str, runs: dict) -> list[str]:
-    """A row for each label: means of a quantity of runs, and the same numbers in the alternative text."""
-    wrong, means, unit, rows = [], [], PERCENT if "(%)" in panel["xlabel"] else "", range(len(panel["ticks"]))
-    for point in panel["lines"]:
-        ids, _, key = point["of"].partition(" ")
-        means.append(values_of({"key": key, "runs": ids.split(","), "unit": unit, "values": []}, runs).mean())
-        wrong += bad({f"{point['of']} is at {point['xy'][0]}, not {means[-1]}": not near(point["xy"][0], means[-1:])})
-    ys, labels = [point["xy"][1][0] for point in panel["lines"]], [row.split(": ")[0] for row in alt.split("; ")]
-    shown = re.findall(r" (–|−?\d[\d\u202f]*(?:,\d+)?)(?=, |; |\.$)", alt)
-    digits = max(len(text.partition(",")[2]) for text in ["", *shown])
-    same = len(shown) == len(means) and same_text(" ".join(shown), " ".join("@" * len(means)), means, digits)
-    return wrong + bad({
-        f"rows {panel['ticks']} at {ys}, but {labels}": labels != panel["ticks"] or [*dict.fromkeys(ys)] != [*rows],
-        f"the alternative text has {shown} for {means}": not same,
-        "the axis has no label": not panel["xlabel"],
-    })  # fmt: skip
-
-
 def wrong_strokes(svg: str, panels: list[dict]) -> list[str]:
     """Lines of the record that the SVG does not draw in their colours and dashes, at their values."""
     wrong, drawn = [], iter(re.findall(rf'<g id="{RUN}[^"]*">.*?</g>', svg, re.DOTALL))
@@ -104,8 +86,8 @@ def wrong_strokes(svg: str, panels: list[dict]) -> list[str]:
         places = []  # (x, y) in the picture, and in the record
         for line in [line for line in panel["lines"] if re.match(RUN, line["of"])]:
             group = next(drawn, "")
-            at = re.findall(r'<use [^>]*x="(\S+)" y="(\S+)"', group) or re.findall(r"[ML] (\S+) (\S+)", group)
-            at, xy = np.array(at, float).reshape(-1, 2), np.array([*map(series, line["xy"])]).T
+            at = np.array(re.findall(r"[ML] (\S+) (\S+)", group), float).reshape(-1, 2)
+            xy = np.array([*map(series, line["xy"])]).T
             as_told = f"stroke: {line['colour'].lower()}" in group and ("dasharray" in group) == (line["style"] == "--")
             as_told &= f'id="{line["of"]}"' in group
             as_told |= not np.isfinite(xy).all()  # a run that diverged leaves less, or nothing
@@ -130,13 +112,10 @@ def wrong_figure(output, panels: list[dict], wants: list[set], record: dict) -> 
         "there is no PNG": not output.data.get("image/png", "").startswith("iVBOR"),
         f"“{alt}”": len(alt) <= 20 or {alt} != {output.data["text/plain"], output.metadata["image/png"]["alt"]},
         "the same picture twice": len(set(pictures)) != len(pictures),
-        "a panel without a label": not all(panel["ylabel"] or any(panel["ticks"]) for panel in panels),
+        "a panel without a label": not all(panel["ylabel"] for panel in panels),
     })  # fmt: skip
     for panel in [panel for panel in panels if panel["lines"]]:
-        if any(line["style"] in ("-", "--") for line in panel["lines"]):
-            found += wrong_curves(panel, alt, *wants, record)
-        else:
-            found += wrong_points(panel, alt, runs_of(record))
+        found += wrong_curves(panel, alt, *wants, record)
     return [f"{about['key']}: {problem}" for problem in found + wrong_strokes(svg, panels)]
 
 
@@ -195,7 +174,6 @@ KINDS = {
     "accuracy": lambda p: p["ylabel"] == LABELS["accuracy"] and len({line["colour"] for line in p["lines"]}) == 2,
     "log": lambda p: p["yscale"] == "log",
     "updates": lambda p: p["xlabel"] == UPDATES,
-    "points": lambda p: p["ticks"] and p["lines"] and p["lines"][0]["style"] == "None",
 }
 FORGERIES = {  # of the first panel of a kind: what is edited, and how
     "dashes exchanged": ("accuracy lines", lambda x: [i | {"style": {"-": "--"}.get(i["style"], "-")} for i in x]),
@@ -210,8 +188,6 @@ FORGERIES = {  # of the first panel of a kind: what is edited, and how
     "loss on a linear axis": ("log yscale", lambda _: "linear"),
     "no unit": ("log ylabel", lambda _: ""),
     "updates for epochs": ("updates xlabel", lambda _: "Epoch"),
-    "a mean": ("points lines 0 xy 0", lambda x: [x[0] + 0.1]),
-    "rows exchanged": ("points ticks", lambda x: x[::-1]),
 }
 
 

@@ -192,7 +192,7 @@ def test_single_runs_are_named_once(said, runs_like, monkeypatch, capsys):
     said["answer"]("B", measure(test(single)))
     said["answer"]("C", measure(test(several)))
     notes = [about["note"] for about in said["RECORD"]["texts"].values()]
-    assert notes[0] == "Chỉ một seed, không kiểm định: một."
+    assert notes[0] == "Chỉ có một seed nên không kiểm định: một."
     assert notes[1].startswith("Mỗi thí nghiệm ở đây chỉ có một seed")
     assert notes[2] == ""
 

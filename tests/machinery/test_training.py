@@ -25,7 +25,7 @@ def numbers(run) -> dict:
 
 
 def nothing_trained() -> dict:
-    return {"KNOWN": {}, "RUNS": {}, "DONE": {}, "PACE": {"seconds": 0.0, "work": 0.0}}
+    return {"KNOWN": {}, "RUNS": {}, "PACE": {"seconds": 0.0, "work": 0.0}}
 
 
 @pytest.fixture(autouse=True)
@@ -254,7 +254,7 @@ def test_the_recipe_has_every_function_that_training_calls(lab):
 
 def test_a_milestone_of_a_longer_training_serves_the_shorter_ones(fresh, two):
     fresh["MILESTONES"], e = {2}, fresh["Experiment"]
-    one, four = fresh["train_all"](e("a", epochs=1), e("b", epochs=4))
+    one, same, four = fresh["train_all"](e("a", epochs=1), e("c", epochs=2), e("b", epochs=4))
     assert fresh["PACE"]["work"] == pytest.approx(4 * fresh["work_of"](e("x"))), "an epoch was trained twice"
     fresh["fit"] = None  # nothing is trained any more: epoch 2 was measured on the way to 4
     (same,) = fresh["train"]("c", epochs=2)
@@ -268,6 +268,8 @@ def test_seeds_are_as_many_as_asked_but_at_most_SEEDS(tiny, one, most, asked, gi
     replaced = lambda jobs: [dataclasses.replace(one, seed=seed) for _, seed in jobs]
     tiny.update(SEED=7, SEEDS=most, train_jobs=replaced)
     assert [run.seed for run in tiny["train"]("x", seeds=asked)] == given
+    x, y = (tiny["Experiment"](name) for name in "xy")
+    assert [[run.seed for run in runs] for runs in tiny["train_all"](x, y, seeds=[1, asked])] == [[7], given]
 
 
 def test_divergence_ends_that_run_only(tiny):
@@ -292,11 +294,13 @@ def test_the_line_of_progress_has_what_runs_and_the_time_left(tiny):
     assert all(line.startswith("name ") and "/3 [" in line for text in lines for line in text[1:])
     assert any("cả notebook khoảng" in text[0] and "còn" in text[0] for text in lines), "nothing says how long it takes"
     assert shown[-1] == "Xong 5 lần chạy."
-    assert tiny["PACE"]["work"] == 15 and sorted(tiny["DONE"].values()) == [(1.0, 3)] * 5
-    tiny["PACE"].update(seconds=120.0, work=60.0)  # two seconds each
-    assert tiny["time_left"]() == "; cả notebook khoảng 67 phút trên máy này (SEEDS = 1: 33 phút), còn 66 phút"
+    assert tiny["PACE"]["work"] == 15
+    tiny["PACE"].update(seconds=120.0, work=60.0)  # two seconds each, and 15 of them are done, and 75 running
+    at_work = {"x": dataclasses.replace(next(iter(tiny["KNOWN"].values())), history={"loss": [0.0] * 75})}
+    told = "; cả notebook khoảng 67 phút trên máy này (SEEDS = 1: 33 phút), còn 64 phút"
+    assert tiny["time_left"](at_work) == told
     tiny["PACE"].update(work=0.0)
-    assert tiny["time_left"]() == "", "nothing is known yet"
+    assert tiny["time_left"](at_work) == "", "nothing is known yet"
 
 
 def test_a_finished_run_comes_from_the_cache_and_memory_holds_no_weights(tiny, data):
