@@ -161,8 +161,8 @@ MUTANTS = r"""
 -(1 - 2 * rate * strength)
 +(1 - rate * strength)
 @ the strongest rows, not columns | computations: norms_and_epochs
--np.argsort(-np.linalg.norm(W1, axis=0))
-+np.argsort(-np.linalg.norm(W1, axis=1))
+-np.argsort(-np.linalg.norm(W1, axis=0), kind="stable")
++np.argsort(-np.linalg.norm(W1, axis=1), kind="stable")
 @ learning rate of another bound | computations: largest_rate
 -s = 2 / 10 *
 +s = 2 *
