@@ -110,15 +110,22 @@ local TEX = { ['\\nonumber'] = '', ['\\notag'] = '', ['\\mathstrut'] = '', ['\\s
 local TYPST = { sect = 'inter', ['sect.big'] = 'inter.big', ['dot.circle'] = 'dot.o', ['dot.circle.big'] = 'dot.o.big',
   ['times.circle'] = 'times.o', ['times.circle.big'] = 'times.o.big', ['minus.circle'] = 'minus.o' }
 
+-- Plain TeX's fractions and fonts, which reach to the end of their group: {a \over b}, {\bf x}.
+local FONTS = { 'rm', 'bf', 'it', 'sf', 'tt', 'cal' }
+local function grouped(tex)
+  tex = tex:gsub('%b{}', function(group) return '{' .. grouped(group:sub(2, -2)) .. '}' end)
+  tex = tex:gsub('^(.-)\\over%f[%A](.*)$', '\\frac{%1}{%2}')
+  for _, font in ipairs(FONTS) do tex = tex:gsub('\\' .. font .. '%f[%A]%s*(.*)$', '\\math' .. font .. '{%1}') end
+  return tex
+end
+
 local function equation(math, key)
   local labels, tex = pandoc.List {}, expanded(math.text)
   for label in tex:gmatch('\\label%s*{(.-)}') do labels:insert(anchor('eq-' .. label)) end
   local kind, cited = tex:match('^%s*\\(e?q?)ref%s*{([^{}]*)}%s*$')
   if cited then return call('goto(' .. quote(place('eq-' .. cited)) .. ')', { pandoc.Str(cite(kind, cited)) }) end
   tex = numbered(tex):gsub('\\%a+', TEX):gsub('\\textcolor%s*%b{}', ''):gsub('(%d){,}(%d)', '%1\\text{,}%2')
-  tex = tex:gsub('{%s*\\(%a%a)%f[%A]%s*([^{}]*)}', function(font, body)
-    return ('bf rm it sf tt'):find(font, 1, true) and '{\\math' .. font .. '{' .. body .. '}}' or nil
-  end)
+  tex = grouped(tex)
   if not tex:match('%S') then return pandoc.Str('') end -- without an alt text, so no formula
   -- Pandoc takes `\|` for "parallel", which is set as a relation and not as a fence.
   local opens, fenced = false, (' ' .. tex):gsub('\\Vert%f[%A]', '\\|')
@@ -376,6 +383,11 @@ local function filter(fragment)
       local caption = tbl.caption.long
       tbl.caption = pandoc.Caption()
       tbl.classes = { 'typst:no-figure' }
+      for r, row in ipairs(tbl.head.rows) do -- the template sets the first row in bold
+        for _, cell in ipairs(r > 1 and row.cells or {}) do
+          cell.contents = cell.contents:walk { Plain = function(p) return pandoc.Plain { pandoc.Strong(p.content) } end }
+        end
+      end
       return caption .. pandoc.Blocks(fit(tbl))
     end,
   }

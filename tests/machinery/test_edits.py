@@ -116,7 +116,7 @@ class Played:
             exec(compile(cell.source, name, "exec"), self.names)  # noqa: S102
             if "def train_jobs(" in cell.source:
                 self.names["train_jobs"] = lambda jobs: [untrained(self.names, *job) for job in jobs]
-                self.names |= {"STEPS": 1, "key_of": functools.cache(self.names["key_of"])}
+                self.names["key_of"] = functools.cache(self.names["key_of"])
                 self.names["print_figure"] = lambda fig, form, **_: f"{form} of {fig.get_size_inches()}"
                 self.names["Run"].state = property(self.state)
 

@@ -30,11 +30,8 @@ def nothing_trained() -> dict:
 
 @pytest.fixture(autouse=True)
 def fresh(lab, tmp_path):
-    """The set-up with nothing trained yet, an empty cache, and one training after the other; all is put back.
-
-    One update a call is faster to prepare than 50, as the notebook and the fixture `two` have it; the digits are equal.
-    """
-    with patch.dict(lab, nothing_trained(), STEPS=1, WORKERS=1, CACHE=tmp_path / "cache", CACHE_DIR="cache"):
+    """The set-up with nothing trained yet, an empty cache, and one training after the other; all is put back."""
+    with patch.dict(lab, nothing_trained(), WORKERS=1, CACHE=tmp_path / "cache", CACHE_DIR="cache"):
         yield lab
 
 
@@ -62,8 +59,8 @@ def one(lab, data):
 
 @pytest.fixture(scope="module")
 def two(lab):
-    """Two epochs of the network of Mục 3, with the seeds 0 and 1 side by side."""
-    with patch.dict(lab, nothing_trained(), WORKERS=2):
+    """Two epochs of the network of Mục 3, with the seeds 0 and 1 side by side, as the full profile trains."""
+    with patch.dict(lab, nothing_trained(), WORKERS=2, STEPS=50):
         return lab["train"]("x", seeds=2, epochs=2)
 
 
