@@ -188,7 +188,7 @@ READINGS = [
     ("Bài 5", "Một nguyên nhân", [("dev_late", "Bài 5, learning rate ÷ 16", ">", "Bài 5")]),
     ("Bài 5", "Tỉ số", [("dead", "Batch 128, learning rate × 16", ">", "Bài 5")]),
     ("Bài 6", "Vậy theo loss", [("test", "Bài 6", ">", "Bài 1"), ("dev_loss", "Bài 6", ">", "Bài 1")]),
-    ("Bài 6", "phần chênh", [("norm", "Bài 6, L2", ">", None)]),
+    ("Bài 6", "phần chênh", [("norm", "Bài 6, L2", ">", "Bài 6, L2")]),
     ("Bài 7", "Với đúng thiết lập", [("test", "CIFAR Bài 1, 0–255", "<", "CIFAR Bài 1, 0–1")]),
     ("Bài 7", "thêm L2 (Bài 2)", [(key, "CIFAR Bài 2, 0–1", "<", "CIFAR Bài 1, 0–1") for key in ("test", "train")]),
     (
@@ -260,6 +260,54 @@ def test_each_reading_rests_on_its_comparisons(request, which):
                 assert claim["b"]["runs"] == ids[other], f"{section}, “{begin}” is not compared with {other}"
             elif other is not None:
                 assert set(claim["b"]["values"]) == {other}, f"{section}, “{begin}”: {claim['b']['values']}"
+
+
+# What each answer compares or tells, in the order of its sentences: a quantity of an experiment, or of two.
+TOLD = {
+    "Bài 1": "train Bài 1; dev Bài 1; test Bài 1; first Bài 1; gap Bài 1; dev_loss Bài 1; train_loss Bài 1",
+    "Bài 2": "gap Bài 1 → Bài 2; test Bài 1 → Bài 2; norm Bài 1 → Bài 2; test Bài 1 → W₁ nhỏ; test W nhỏ",
+    "Bài 3": "test W = 1 → Bài 1; number; test W = 0; test RandomNormal → Bài 1",
+    "Bài 4": "dev_late Adam, L2 → RMSProp, L2; dev_late Bài 2; first Adam, L2 → Bài 2; peak_epoch Adam, L2; "
+    "dead RMSProp, L2 → Adam, L2; dev_late Adam, L2 → AdamW; norm Adam, L2 → AdamW",
+    "Bài 5": "dev_late Bài 5 → Bài 2; first Bài 5 → dev_at Bài 2; pace Bài 5; pace Bài 2; train Bài 5 → Bài 2; "
+    "dev_late Bài 5, learning rate ÷ 16; dead Batch 128, learning rate × 16",
+    "Bài 6": "test Bài 1 → Bài 6; test Bài 2 → Bài 6, L2; bottom Bài 6; lowest Bài 6 → dev_loss Bài 6; "
+    "norm Bài 2 → Bài 6, L2; decayed Bài 6, L2",
+    "Bài 7": "test CIFAR Bài 1, 0–255; test CIFAR Bài 2, 0–255; test CIFAR Bài 6, 0–255; "
+    "test CIFAR Bài 1, 0–255 → CIFAR Bài 1, 0–255, learning rate nhỏ; test CIFAR Bài 1, 0–255 → CIFAR Bài 1, 0–1; "
+    "test CIFAR Bài 1, 0–1 → CIFAR Bài 2, 0–1; test CIFAR Bài 6, 0–1",
+    "Mục 4": "near_zero L1 → L2; train L1 → Không regularization; dev Không regularization → L2; "
+    "dev Không regularization, 0–1 → L2, 0–1; train Không regularization → Không regularization, 0–1",
+    "Mục 5": "test Không regularization → b = 1",
+    "Mục 6": "test RMSProp, …; test Adam, …; test Không regularization; test RMSProp, … → Adam, …; dead Momentum, …; "
+    "test Momentum, … → Momentum, …",
+    "Mục 7": "number; test MeanAbsoluteError; train_loss MeanAbsoluteError; test MeanSquaredError, 0–1; "
+    "test MeanAbsoluteError, 0–1; test BinaryCrossentropy → CategoricalCrossentropy",
+    "Mục 8": "dev_loss val_loss Bài 6 → dev_loss Bài 6; dev val_loss Bài 6 → dev Bài 6; number",
+    "Kết luận": "test Bài 2; test W nhỏ; test Bài 1; dev_late Adam, L2 → AdamW; "
+    "dev_late Bài 5 → Bài 5, learning rate ÷ 16; test CIFAR Bài 1, 0–255 → CIFAR Bài 1, 0–1",
+}
+
+
+def told(call: dict, names: dict) -> str:
+    """What a call of the record told, as in TOLD; the learning rate that a run chose is left out."""
+    sides = [call["a"]] if call["call"] == "value" else [call["claims"][0][side] for side in "ab"]
+    keys = [re.sub(r"_\d+$", "", side["key"]) for side in sides]
+    runs = [re.sub(r"^(\w+), 0,\d+$", r"\1, …", names.get(tuple(side["runs"]), "")) for side in sides]
+    parts = [
+        name if i and key == keys[0] else f"{key} {name}" for i, (key, name) in enumerate(zip(keys, runs, strict=True))
+    ]
+    return " → ".join(parts).strip()
+
+
+@BOTH
+def test_each_sentence_is_about_the_experiments_that_it_names(request, which):
+    notebook = request.getfixturevalue(which)
+    names = {tuple(ids): name for name, ids in reversed(ids_named(notebook).items())}
+    for key, about in find_record(notebook)["texts"].items():
+        if key.startswith("answer "):
+            calls = [told(call, names) for call in about["said"] if call["call"] != "when"]
+            assert calls == TOLD[key.removeprefix("answer ").split(" – ")[0]].split("; "), key
 
 
 # Labels of figures that are not the experiment's own name: the figure, the label, the experiment.

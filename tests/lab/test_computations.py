@@ -134,7 +134,13 @@ def test_outputs_on_test_and_their_mistakes(lab, tiny):
     labels = (rng := np.random.default_rng(0)).integers(0, 10, 200)
     p = rng.random((200, 10)) + 0.4 * np.eye(10)[labels]
     wrong, shares = [i for i in range(200) if p[i].argmax() != labels[i]], np.zeros((10, 10))
-    assert lab["surest_mistakes"](p, labels, 7).tolist() == sorted(wrong, key=lambda i: -p[i].max())[:7]
+    rows, names = sorted(wrong, key=lambda i: -p[i].max())[:7], "abcdefghij"
+    assert lab["surest_mistakes"](p, labels, 7).tolist() == rows
+    x = {part: rng.integers(0, 256, (200, 784), dtype=np.uint8) for part in COUNTS}
+    data = data_of(lab, x, {"train": labels[::-1], "dev": labels[::-1], "test": labels})
+    pictures, titles = lab["pictures_of_mistakes"](data, p, names, 7)
+    assert np.array_equal(pictures, x["test"][rows].reshape(7, 28, 28) / 255)
+    assert titles == [f"{names[labels[i]]}\n→ {names[p[i].argmax()]}" for i in rows]
     for i in wrong:
         shares[labels[i], p[i].argmax()] += 100 / np.sum(labels == labels[i])
     assert np.allclose(lab["confusion"](p, labels), shares)
