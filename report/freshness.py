@@ -2,7 +2,7 @@
 
 import re
 from hashlib import sha256
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 
 from nbconvert.preprocessors import Preprocessor
 from nbconvert.utils.exceptions import ConversionException
@@ -115,10 +115,12 @@ def staleness(nb) -> str | None:
         return f"ô mã thứ {i + 1} ({where}dòng đầu “{first_line}”) {what}"
     if not record:
         return None
-    # A cell that was interrupted and run again is in the record twice, and once in the notebook.
+    # What ran and is not there was run again, if what ran next to it was, too (from the edited cell to the last).
     here = {source_hash(cell) for _, cell in cells}
-    if any(count != "0" and code not in here for count, code in hashes.items()):
-        return "có ô mã bị xoá sau khi chạy"
+    gone = sorted(set(map(int, hashes)) - {0} - {cell.execution_count for _, cell in cells})
+    for _, stretch in groupby(enumerate(gone), lambda pair: pair[1] - pair[0]):  # numbers in a row
+        if here.isdisjoint(hashes[str(count)] for _, count in stretch):
+            return "có ô mã đã chạy mà nay không còn (bị xoá, hoặc sửa rồi chạy lại giữa chừng)"
     return broken_seal(nb, record["shown"])
 
 

@@ -56,6 +56,9 @@ MUTANTS = r"""
 @ full profile: half the test images | computations: the_full_profile
 -((None,) * 3, 10, 30, 100)
 +((None, None, 5000), 10, 30, 100)
+@ the stand-in's brightest pixels wrap to black | data: out_of_reach
+-* 15.9
++* 16
 == Training
 @ dev and test swapped in the final measurements | training: measured_part
 -metrics[part] = {key: float(value)
@@ -90,6 +93,12 @@ MUTANTS = r"""
 @ dead on any image, not on all | training: dead_and_distinct
 -.numpy().all(axis=0)
 +.numpy().any(axis=0)
+@ dead on the first images | training: dead_and_distinct
+-first_layer(model)(x) <= 0
++first_layer(model)(x[:1000]) <= 0
+@ progress shows train as dev | training: divergence_ends
+-100 * run.history['val_accuracy'][-1]
++100 * run.history['accuracy'][-1]
 @ norm of W₂ under the name of W₁ | training: norms_are
 -enumerate(kernels(model), start=1)
 +enumerate(kernels(model)[::-1], start=1)
@@ -100,6 +109,9 @@ MUTANTS = r"""
 @ the key without the data's checksum | training: the_key_knows
 -"data": prepare(e.dataset).sha256, "recipe"
 +"recipe"
+@ the key has another data set's checksum | training: the_key_knows
+-prepare(e.dataset).sha256
++prepare("mnist").sha256
 @ the key without Keras's version | training: an_edit_of_the_code
 -sorted(MILESTONES), keras.__version__, tf.__version__]
 +sorted(MILESTONES), tf.__version__]
@@ -137,7 +149,19 @@ MUTANTS = r"""
 @ single runs are not named | quick: all_that_is_shown
 -f"{text}\n\n*{note}*" if note else text
 +text
+@ only the first single run is named | said: single_runs
+-'; '.join(names)
++names[0]
+@ the losses under one label | quick: all_that_is_shown
+-Quantity("dev_loss", "loss dev"
++Quantity("dev_loss", "loss train"
 == Figures
+@ end labels where the lines begin | next_lab: all_its_checks
+-ends = [scale * run.history[prefix + metric][-1]
++ends = [scale * run.history[prefix + metric][0]
+@ marks and their labels sorted apart | quick: upright_marks
+-enumerate(sorted((marks or {}).items(), reverse=True))
++enumerate(zip(sorted(marks or {}), (marks or {}).values()))
 @ dashes of train and dev swapped | next_lab: all_its_checks
 -[("", "-"), ("val_", "--")]
 +[("", "--"), ("val_", "-")]
@@ -172,7 +196,16 @@ MUTANTS = r"""
 @ the epoch after the stop is read | computations: stopping_epoch
 -[stopping_epoch(r, monitor) - 1]
 +[min(stopping_epoch(r, monitor), r.epochs - 1)]
+@ other weights are pictured | quick: pictured_weights
+-for g in (bai1, bai2, small_w1)}
++for g in (bai1, bai2, small_w)}
+@ pictures of mistakes from train | computations: outputs_on_test
+-as_pictures(data.x["test"][rows] / 255
++as_pictures(data.x["train"][rows] / 255
 == Choices
+@ the grid shows test | quick: best_on_dev
+-{brief(rate)}: {dev(tried[name, rate])}
++{brief(rate)}: {test(tried[name, rate])}
 @ learning rates chosen on test | computations: chosen_on_dev
 -key=lambda rate: dev.value(
 +key=lambda rate: test.value(
@@ -180,6 +213,21 @@ MUTANTS = r"""
 -key=dev.value)
 +key=test.value)
 == Answers
+@ weight decay of another strength | quick: exactly_its_settings
+-DECAY = 2 * 0.01 * LAMBDA / 0.001
++DECAY = 2 * 0.01 * LAMBDA
+@ another small learning rate | quick: exactly_its_settings
+-SGD(learning_rate=0.0013)
++SGD(learning_rate=0.013)
+@ a sentence about another run | quick: each_sentence_is_about
+-f"{value(decayed(bai6_l2))}
++f"{value(decayed(bai2))}
+@ a row of another experiment | quick: early_stopping_by_each
+-dev(bai6).with_spread(), dev_loss(bai6).with_spread()
++dev(bai1).with_spread(), dev_loss(bai1).with_spread()
+@ the epoch with as many updates of the other batch size | quick: upright_marks
+-same = epoch_at(updates_of(batch8.experiment), bai2.experiment)
++same = epoch_at(updates_of(batch8.experiment), batch8.experiment)
 @ a sentence loses its condition | quick: reading_rests
 -lead = when(gap(bai2) < gap(bai1), "L2 làm giảm overfitting", "Chưa thấy L2 làm giảm overfitting")
 +lead = "L2 làm giảm overfitting"
@@ -196,6 +244,15 @@ MUTANTS = r"""
 -main = [bai1, bai2, ones, zeros,
 +main = [bai1, bai2, ones,
 == Record and report
+@ day and month exchanged | quick: a_quick_run_is_dated
+-time.strftime("%Y-%m-%d")
++time.strftime("%Y-%d-%m")
+@ run is quick by default | submit: run_stops | report/__main__.py
+-default="full"
++default="quick"
+@ the PDF's hash of sources only | submit: submit_writes | report/exporter.py
+-json.dumps(nb, sort_keys=True)
++json.dumps([cell.source for cell in nb.cells])
 @ the seal is of the name | next_lab: all_its_checks
 -hashlib.sha256(joined.encode()).hexdigest()[:16]
 +hashlib.sha256(name.encode()).hexdigest()[:16]

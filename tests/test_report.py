@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from report import files, markup, submit
 from report.__main__ import main
 from report.exporter import TypstPDFExporter, notebook_hash
-from report.freshness import ReportError, bth2, find_record, staleness
+from report.freshness import ReportError, bth2, find_record, source_hash, staleness
 from report.markup import clean
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -571,6 +571,14 @@ def run_again(nb):
         cell.execution_count += 1
 
 
+def edit_and_run_below(nb):
+    """Let the third cell have been edited after the run, and run with all below: the record holds the old ones, too."""
+    hashes, cells = find_record(nb).cells, cells_of(nb)
+    cells[2].source += "  # khác"
+    for count, cell in enumerate(cells[2:], start=len(cells) + 1):
+        cell.execution_count, hashes[str(count)] = count, source_hash(cell)
+
+
 BROKEN = new_output("error", ename="E", evalue="", traceback=[""])
 Y, Z = "ô mã thứ 3 (mục “Bài 2 – L2”", "“Bài 2” (mục “Bài 2 – L2”)"
 OTHER_CODE, OTHER_RESULT = "khác với mã đã chạy", "không phải là kết quả đã chạy"
@@ -620,7 +628,7 @@ def test_a_removed_cell_is_missed_even_if_it_showed_nothing():
     assert "bị xoá" in staleness(nb), f"{lost.source!r} was removed"
 
 
-@pytest.mark.parametrize("form", [lambda nb: nb, run_again])
+@pytest.mark.parametrize("form", [lambda nb: nb, run_again, edit_and_run_below])
 def test_what_is_no_change(form):
     nb = sealed()
     form(nb)

@@ -12,7 +12,7 @@ from pypdf import PdfReader
 from report_samples import SETTINGS, code, course_notebook, markdown, notebook, table
 
 from report import files
-from report.__main__ import main
+from report.__main__ import main, parser
 from report.exporter import notebook_hash
 from report.freshness import ReportError, find_record
 from report.run import ProgressLine, run
@@ -54,7 +54,9 @@ def test_submit_writes_the_pair_or_says_one_line(capsys):
     assert find_record(nb)["settings"] == {**STUDENT, "seed": 0}
     first = " ".join(pdf.pages[0].extract_text().split())
     assert "MSSV: 21520000 · Họ tên: Nguyễn Văn A · Lớp: DS201.O11" in first and "97,25" in first
-    assert notebook_hash(nb) in pdf.metadata["/Keywords"], "the PDF is not of this notebook"
+    assert (hashed := notebook_hash(nb)) in pdf.metadata["/Keywords"], "the PDF is not of this notebook"
+    next(cell for cell in nb.cells if cell.get("outputs")).outputs[0].metadata["edited"] = True
+    assert notebook_hash(nb) != hashed, "the PDF would be taken for that of a notebook with other outputs"
 
 
 def test_what_was_handed_in_can_be_handed_in_again_under_the_name_of_its_lab():
@@ -145,6 +147,7 @@ def test_run_writes_a_copy_and_its_pdf_and_never_over_its_notebook(tmp_path, mon
 
 
 def test_run_stops_at_a_failing_cell(capsys):
+    assert parser().parse_args(["run"]).profile == "full"
     path = saved(notebook(code("print('xong')"), code("1 / 0"), code("2"), run=False))
     assert main(["run", "--nb", str(path), "--output-dir", "build"]) == 1
     last = capsys.readouterr().err.strip().splitlines()[-1]

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from conftest import find_record, outputs, outputs_of
-from recompute import quantity, runs_of
+from recompute import quantity, rows_of, runs_of, same_text
 
 BOTH = pytest.mark.parametrize("which", ["notebook", "quick"])
 # The settings of Mục 3, and what a Keras object's configuration must hold.
@@ -56,6 +56,38 @@ ASKED = {
     "Mục 6: Adam": ("Adam, 0,001", 10, 3, optimizer("Adam", learning_rate=0.001)),
     "Mục 6: Adagrad": ("Adagrad, 0,001", 10, 3, optimizer("Adagrad", learning_rate=0.001)),
 }
+# What was added: controls, surveys, and what stands beside the assignment's own setting.
+SMALL_W, NEAR_1 = ("RandomNormal", {"mean": 0.0, "stddev": 0.003}), ("RandomNormal", {"mean": 1.0, "stddev": 0.05})
+L1L2 = ("L1L2", {"l1": 0.01, "l2": 0.01})
+SCALED, AGAIN = {"rescaling": 1 / 255}, optimizer("SGD", learning_rate=0.01 / 16)
+ASKED |= {
+    "W nhỏ": ("W nhỏ", 30, 3, {"kernel_initializer": SMALL_W}),
+    "W₁ nhỏ": ("W₁ nhỏ", 30, 3, {"first_kernel_initializer": SMALL_W}),
+    "W quanh 1": ("W quanh 1", 10, 3, {"kernel_initializer": NEAR_1}),
+    "W = 0,003": ("W = 0,003", 10, 3, {"kernel_initializer": ("Constant", {"value": 0.003})}),
+    "AdamW": ("AdamW", 30, 3, optimizer("Adam", learning_rate=0.001, weight_decay=0.2)),  # 2 · 0.01 · 0.01 / 0.001
+    "÷ 16": ("Bài 5, learning rate ÷ 16", 30, 3, L2 | {"batch_size": 8} | AGAIN),
+    "× 16": ("Batch 128, learning rate × 16", 30, 3, L2 | optimizer("SGD", learning_rate=0.16)),
+    "Bài 6, L2": ("Bài 6, L2", 100, 5, L2),
+    "learning rate nhỏ": (
+        "CIFAR Bài 1, 0–255, learning rate nhỏ", 30, 3, CIFAR | optimizer("SGD", learning_rate=0.0013)
+    ),
+    "CIFAR Bài 1, 0–1": ("CIFAR Bài 1, 0–1", 30, 3, CIFAR | SCALED),
+    "CIFAR Bài 2, 0–1": ("CIFAR Bài 2, 0–1", 30, 2, CIFAR | SCALED | L2),
+    "CIFAR Bài 6, 0–1": ("CIFAR Bài 6, 0–1", 100, 1, CIFAR | SCALED),
+    "L1 + L2": ("L1 + L2", 10, 3, {"kernel_regularizer": L1L2, "bias_regularizer": L1L2}),
+    "không": ("Không regularization", 10, 3, {}),
+    "L2, 0–1": ("L2, 0–1", 10, 3, L2 | SCALED),
+    "không, 0–1": ("Không regularization, 0–1", 10, 3, SCALED),
+}  # fmt: skip
+RATES = {"SGD": (0.003, 0.03), "Momentum": (0.001, 0.003), "RMSProp": (0.0001, 0.0003), "Adam": (0.0001, 0.0003)}
+RATES |= {"Adagrad": (0.003, 0.01, 0.03)}
+for kind, rates in RATES.items():
+    keras_name = {"Momentum": "SGD", "RMSProp": "RMSprop"}.get(kind, kind)
+    momentum = {"momentum": 0.9} if kind == "Momentum" else {}
+    for rate in rates:
+        name = f"{kind}, {rate:g}".replace(".", ",")
+        ASKED[name] = (name, 10, 1, optimizer(keras_name, learning_rate=rate, **momentum))
 OUTPUT_OF = {"BinaryCrossentropy": "sigmoid", "CategoricalCrossentropy": "softmax"}
 OUTPUT_OF |= {"SparseCategoricalCrossentropy": "softmax"}
 LINEAR = ["MeanSquaredError", "MeanAbsoluteError", "CosineSimilarity", "Hinge", "CategoricalHinge"]
@@ -63,12 +95,15 @@ OUTPUT_OF |= dict.fromkeys(LINEAR, "linear")
 ASKED |= {
     f"Mục 7: {name}": (name, 10, 1, {"loss": (name, {}), "activation": output}) for name, output in OUTPUT_OF.items()
 }
+for name in LINEAR[:2]:
+    ASKED[f"{name}, 0–1"] = (f"{name}, 0–1", 10, 1, {"loss": (name, {}), "activation": "linear"} | SCALED)
+QUICK = {10: 2, 30: 3, 100: 6}  # epochs of the quick profile
 
 
 def matches(value, wanted) -> bool:
     """Whether a setting of the record is a value, or a Keras object of a class with this in its configuration."""
     if not isinstance(wanted, tuple):
-        return value == wanted
+        return value == (pytest.approx(wanted, rel=1e-6) if isinstance(wanted, float) else wanted)
     name, config = wanted
     return value["class_name"] == name and all(
         value["config"].get(key) == (item if item is None else pytest.approx(item, rel=1e-6))
@@ -81,18 +116,24 @@ def runs_named(notebook, name: str) -> list[dict]:
     return [find_record(notebook)["runs"][key] for key in ids_named(notebook).get(name, [])]
 
 
-@pytest.mark.parametrize("sentence", ASKED)
-def test_each_run_that_the_assignment_names_has_exactly_its_settings(notebook, record, sentence):
-    name, epochs, seeds, changes = ASKED[sentence]
-    runs = runs_named(notebook, name)
-    assert len(runs) >= seeds, f"“{name}” has {len(runs)} seeds, {seeds} are needed"
-    assert [run["seed"] for run in runs] == list(range(len(runs)))
-    for run in runs:
-        ended = run["metrics"]["train"]["loss"] is None  # a loss that grew without bound ends its run
-        assert run["epochs"] == epochs or ended, f"{name}: {run['epochs']} epochs, {epochs} are asked"
-        for setting, wanted in (MUC3 | changes).items():
-            found = run["settings"][setting]
-            assert matches(found, wanted), f"{name}: {setting} is {found}, {wanted} is asked"
+@BOTH
+def test_each_experiment_has_exactly_its_settings(request, which):
+    """Those that the assignment names, and all others; a setting that is not named is that of Mục 3."""
+    notebook, wrong = request.getfixturevalue(which), []
+    for name, epochs, seeds, changes in ASKED.values():
+        runs = runs_named(notebook, name)
+        epochs, seeds = (epochs, seeds) if which == "notebook" else (QUICK[epochs], min(seeds, 2))
+        if len(runs) < seeds or [run["seed"] for run in runs] != list(range(len(runs))):
+            wrong.append(f"“{name}” has the seeds {[run['seed'] for run in runs]}, {seeds} are needed")
+        for run in runs:
+            ended = run["metrics"]["train"]["loss"] is None  # a loss that grew without bound ends its run
+            if run["epochs"] != epochs and not ended:
+                wrong.append(f"{name}: {run['epochs']} epochs, {epochs} are asked")
+            for setting, wanted in (MUC3 | changes).items():
+                found = run["settings"][setting]
+                wrong += [] if matches(found, wanted) else [f"{name}: {setting} is {found}, {wanted} is asked"]
+    wrong += [f"“{name}” is not known" for name in ids_named(notebook) if name not in [n for n, *_ in ASKED.values()]]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_images_are_all_there(record):
@@ -101,10 +142,21 @@ def test_the_images_are_all_there(record):
     assert record["profile"] == "full"
 
 
-def test_early_stopping_by_each_monitor_of_the_assignment(notebook):
+@BOTH
+def test_early_stopping_by_each_monitor_of_the_assignment(request, which):
+    notebook = request.getfixturevalue(which)
     (table,) = [o for o in outputs(notebook, "table") if o.metadata["bth2"]["key"] == "stopping"]
-    rows = [line.split("|")[1].strip() for line in table.data["text/markdown"].split("\n")[2:]]
-    assert rows[:4] == ["loss", "accuracy", "val_loss", "val_accuracy"]
+    runs = runs_of(find_record(notebook))
+    bai6 = [runs[key] for key in ids_named(notebook)["Bài 6"]]
+    keys = {m: [f"stop {m}", f"dev {m}", f"dev_loss {m}"] for m in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    keys[f"epoch {bai6[0]['epochs']}"] = ["dev", "dev_loss"]
+    rows = {row[0]: row[1:] for row in rows_of(table)[2:]}
+    assert list(rows) == list(keys)
+    for name, cells in rows.items():
+        for key, cell in zip(keys[name], cells[-len(keys[name]) :], strict=True):
+            values = np.array([quantity(key)(run) for run in bai6])
+            digits = len(cell.split("\u00a0")[0].partition(",")[2])
+            assert same_text(cell, "@\u00a0±\u00a0@", [values.mean(), values.std(ddof=1)], digits), f"{name}: {cell}"
     source = "\n".join(cell.source for cell in notebook.cells)
     assert 'EarlyStopping(monitor="loss", patience=2)' in source, "the assignment's own line is run"
 
@@ -172,7 +224,7 @@ READINGS = [
         "Mọi nơ-ron",
         [("distinct", "W = 1", "=", 1), ("dead_soon", "W = 1", "=", 100), ("swing", "W = 1", "=", 0)],
     ),
-    ("Bài 3", "trọng số ở nơi có nét chữ", [("number", None, "<", 0)]),
+    ("Bài 3", "trọng số ở nơi có nét chữ", [("on_ink", "W = 1", "<", 0)]),
     ("Bài 3", "Chỉ làm các nơ-ron khác nhau", [("dead", "W quanh 1", "=", 100), ("dead", "W = 0,003", "=", 100)]),
     ("Bài 3", "không rời được 0", [("norm", "W = 0", "=", 0)]),
     ("Bài 3", "như khi luôn đoán chữ số 1", [("test", "W = 0", "=", None)]),
@@ -258,6 +310,8 @@ def test_each_reading_rests_on_its_comparisons(request, which):
             assert told == (key, ids[name] if name else [], relation), f"{section}, “{begin}” rests on {told}"
             if isinstance(other, str):
                 assert claim["b"]["runs"] == ids[other], f"{section}, “{begin}” is not compared with {other}"
+            elif key == "number" and other is None:  # two computations of one number
+                assert found[0]["stands"], f"{section}, “{begin}” does not hold"
             elif other is not None:
                 assert set(claim["b"]["values"]) == {other}, f"{section}, “{begin}”: {claim['b']['values']}"
 
@@ -266,7 +320,7 @@ def test_each_reading_rests_on_its_comparisons(request, which):
 TOLD = {
     "Bài 1": "train Bài 1; dev Bài 1; test Bài 1; first Bài 1; gap Bài 1; dev_loss Bài 1; train_loss Bài 1",
     "Bài 2": "gap Bài 1 → Bài 2; test Bài 1 → Bài 2; norm Bài 1 → Bài 2; test Bài 1 → W₁ nhỏ; test W nhỏ",
-    "Bài 3": "test W = 1 → Bài 1; number; test W = 0; test RandomNormal → Bài 1",
+    "Bài 3": "test W = 1 → Bài 1; on_ink W = 1; test W = 0; test RandomNormal → Bài 1",
     "Bài 4": "dev_late Adam, L2 → RMSProp, L2; dev_late Bài 2; first Adam, L2 → Bài 2; peak_epoch Adam, L2; "
     "dead RMSProp, L2 → Adam, L2; dev_late Adam, L2 → AdamW; norm Adam, L2 → AdamW",
     "Bài 5": "dev_late Bài 5 → Bài 2; first Bài 5 → dev_at Bài 2; pace Bài 5; pace Bài 2; train Bài 5 → Bài 2; "
@@ -335,7 +389,7 @@ def test_each_curve_stands_under_the_name_of_its_experiment(request, which, key)
     ids = ids_named(notebook)
     for panel in find_record(notebook)["drawn"][key]:
         for label, name in LABELS[key].items():
-            (colour,) = [colour for text, colour in panel["texts"] if text == label]
+            (colour,) = [colour for text, colour, *_ in panel["texts"] if text == label]
             drawn = {line["of"].split(" ")[0] for line in panel["lines"] if line["colour"] == colour}
             assert drawn == set(ids[name]), f"“{label}” stands by the lines of {drawn}"
 
@@ -345,14 +399,55 @@ def test_upright_marks_stand_where_the_captions_say(request, which):
     record = find_record(request.getfixturevalue(which))
     ids, runs = ids_named(request.getfixturevalue(which)), runs_of(record)
     bai1, bai6 = runs[ids["Bài 1"][0]], [runs[key] for key in ids["Bài 6"]]
-    updates = -(-record["sizes"]["mnist"]["train"] // 8)
+    epochs, train = bai1["epochs"], record["sizes"]["mnist"]["train"]
+    updates = -(-train // 8)
     bottom = np.mean([quantity("bottom")(run) for run in bai6])
-    stops = {quantity(f"stop {name}")(bai6[0]) for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
-    wanted = {"bai6": {bai1["epochs"], bottom}, "updates": {updates}, "stopping": stops - {bai6[0]["epochs"]}}
-    wanted |= {key: {bai1["epochs"]} for key in ("cifar_raw", "cifar_scaled")}
+    stops = {quantity(f"stop {name}")(bai6[0]): name for name in ("loss", "accuracy", "val_loss", "val_accuracy")}
+    wanted = {"bai6": {epochs: f"epoch {epochs}", bottom: "loss dev thấp nhất"}, "updates": {updates: ""}}
+    wanted["stopping"] = {epoch: name for epoch, name in stops.items() if epoch < bai6[0]["epochs"]}
+    wanted |= {key: {epochs: ""} for key in ("cifar_raw", "cifar_scaled")}
     for key, marks in wanted.items():
         for panel in record["drawn"][key]:
             assert sorted(panel["marks"]) == pytest.approx(sorted(marks)), f"{key}: marks at {panel['marks']}"
+            told = {x: text.strip() for text, _, x, _ in panel["texts"] if text.startswith(" ")}
+            assert [told[x] for x in sorted(told)] == [marks[x] for x in sorted(marks)], f"{key}: {told}"
+    nearest = int(np.clip(round(updates / -(-train // 128)), 1, epochs))
+    caption = record["texts"]["caption Hình 10"]["text"]
+    assert f"epoch {nearest} của batch 128" in caption, f"the epoch with as many updates is {nearest}: {caption}"
+    keys = [
+        claim["b"]["key"] for call in record["texts"]["answer Bài 5 – Batch size 8"]["said"] for claim in call["claims"]
+    ]
+    assert f"dev_at_{nearest}" in keys, "the answer speaks of another epoch than the caption"
+
+
+ROWS = {"weights": ["Ban đầu", "Bài 1", "Bài 2", "W₁ nhỏ"], "ones": ["RandomNormal", "W = 1", "W quanh 1"]}
+
+
+@BOTH
+@pytest.mark.parametrize("key", ROWS)
+def test_the_pictured_weights_are_of_these_experiments(request, which, key):
+    panels = find_record(request.getfixturevalue(which))["drawn"][key]
+    assert [panel["ylabel"].split(" (")[0] for panel in panels] == ROWS[key]
+
+
+@BOTH
+def test_the_checks_before_the_experiments_hold(request, which):
+    (table,) = [o for o in outputs(request.getfixturevalue(which), "table") if o.metadata["bth2"]["key"] == "checks"]
+    for name, *numbers in rows_of(table)[2:]:
+        wanted, found = (float(number.replace(",", ".")) for number in numbers)
+        assert found == pytest.approx(wanted, rel=0.01), f"{name}: {found}, not {wanted}"
+
+
+SHORT_NAMES = {"GlorotUniform (Bài 1)": "Bài 1", "b = 0": "Không regularization"}
+
+
+@BOTH
+def test_each_row_of_a_table_stands_under_the_name_of_its_experiment(request, which):
+    notebook = request.getfixturevalue(which)
+    ids = ids_named(notebook)
+    for table in [o for o in outputs(notebook, "table") if "ids" in o.metadata["bth2"]]:
+        for row, runs in zip(rows_of(table)[2:], table.metadata["bth2"]["ids"], strict=True):
+            assert ids[SHORT_NAMES.get(row[0], row[0])] == runs, f"{table.metadata['bth2']['key']}: {row[0]}"
 
 
 MAIN = ["Bài 1", "Bài 2", "W = 1", "W = 0", "RMSProp, L2", "Adam, L2", "Bài 5", "Bài 6", "Bài 6, L2"]

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from conftest import find_record, outputs
+from recompute import same_text
 from test_assignment import ids_named, runs_named
 
 COUNTS = {"train": 40, "dev": 16, "test": 24}
@@ -207,10 +208,15 @@ def wrong_choices(notebook) -> list[str]:
         found = {cell.strip("*").split(":")[0]: cell for cell in cells}
         best = max(found, key=lambda rate: dev(f"{name}, {rate}")[0])
         wrong += [line for rate, cell in found.items() if cell.startswith("**") != (rate == best)]
+        shown = {
+            rate: same_text(cell.strip("*"), f"{rate}: @", dev(f"{name}, {rate}")[:1], 2)
+            for rate, cell in found.items()
+        }
+        wrong += [line for same in shown.values() if not same]
         for panel in record["drawn"]["optimizers"]:
-            (colour,) = [colour for text, colour in panel["texts"] if text.startswith(f"{name} (")]
+            (colour,) = [colour for text, colour, *_ in panel["texts"] if text.startswith(f"{name} (")]
             drawn = {line["of"].split(" ")[0] for line in panel["lines"] if line["colour"] == colour}
-            told = f"{name} ({best})" in [text for text, _ in panel["texts"]]
+            told = f"{name} ({best})" in [text for text, *_ in panel["texts"]]
             wrong += (
                 [] if told and drawn == set(ids_named(notebook)[f"{name}, {best}"][:1]) else [f"{name}: not {best}"]
             )

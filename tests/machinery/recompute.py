@@ -105,6 +105,13 @@ QUANTITIES = {
     "diverged": lambda run: float(diverged(run)),
 }
 OF_ACCURACY = {PERCENT, POINTS}
+HEADS = {  # what a table says over a quantity
+    "train": "Train (%)", "dev": "Dev (%)", "test": "Test (%)", "gap": "Train − dev (điểm %)",
+    "train_loss": "Loss train", "dev_loss": "Loss dev", "lowest": "Loss dev thấp nhất", "norm": "‖W₁‖",
+    "near_zero": "Trọng số W₁ gần 0 (%)", "distinct": "Số nơ-ron khác nhau", "dead": "Nơ-ron chết (%)",
+    "dead_soon": "Nơ-ron chết sau epoch 1 (%)", "first": "Dev sau epoch 1 (%)",
+    "swing": "Dao động của accuracy dev (điểm %)", "bottom": "Epoch có loss dev thấp nhất",
+}  # fmt: skip
 
 
 def stop_at(values: np.ndarray, better, patience: int = 2) -> int:
@@ -272,8 +279,13 @@ def wrong_note(key: str, about: dict, record: dict) -> list[str]:
     single = [keys[0] for keys in groups if len(keys) == 1]
     if bool(single) != bool(about["note"]):
         return [f"{key}: its note on single runs is “{about['note']}”, single are {single}"]
-    many = len(single) < len(groups)
-    return [f"{key}: the note says that all are single runs"] if many and about["note"].startswith("Mỗi") else []
+    named = [run["name"] for run in record["runs"].values()]
+    alone = {record["runs"][run]["name"] for run in single}
+    alone = {name for name in alone if named.count(name) == 1}  # not the first seed of several
+    if not about["note"].startswith("Mỗi"):
+        told = set(about["note"].partition(": ")[2].removesuffix(".").split("; ")) - {""}
+        return [] if alone <= told else [f"{key}: the note names {told}, single are {alone}"]
+    return [f"{key}: the note says that all are single runs"] if len(single) < len(groups) else []
 
 
 def wrong_verdicts(notebook, record: dict) -> list[str]:
@@ -316,6 +328,9 @@ def wrong_tables(notebook, record: dict) -> list[str]:
         about, rows = table.metadata["bth2"], rows_of(table)[2:]
         if "ids" not in about:
             continue
+        for head, key in zip(rows_of(table)[0][1:], about["quantities"], strict=True):
+            if key in HEADS and HEADS[key] != head:
+                wrong.append(f"table {about['key']}: “{head}” stands over {key}")
         if len(rows) != len(about["ids"]):
             wrong.append(f"table {about['key']}: {len(rows)} rows for {len(about['ids'])} experiments")
         for row, ids in zip(rows, about["ids"], strict=False):

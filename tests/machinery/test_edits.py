@@ -38,7 +38,7 @@ WRONG = {  # what a student writes: what the sentence says
     for name in ("epochs", "seeds", "batch_size", "rescaling")
     for value in (0, -1, 1.5, "x", None, True, np.nan, np.inf, [8])
     if (name != "rescaling" or value not in (None, 1.5)) and (name != "seeds" or value != [8])
-} | {"seeds=[1, 2]": "seeds = [1, 2] không hợp lệ: hãy cho"}
+} | {"seeds=[1, 2]": "seeds = [1, 2] không hợp lệ: hãy chọn"}
 for misspelt, meant in {"optimiser": "optimizer", "batchsize": "batch_size", "epoch": "epochs"}.items():
     WRONG[f"{misspelt}=1"] = f"Không có thiết lập {misspelt} (hay bạn muốn viết {meant}?); có: name, dataset, "
 WRONG["lr=1"] = "Không có thiết lập lr; có: name, dataset, rescaling, hidden, kernel_initializer, "
@@ -189,6 +189,11 @@ def test_sections_that_run_again_leave_everything_as_it_was(play):
     for name in ("shown", "texts", "verdicts", "drawn", "runs"):
         same = json.dumps(once[name]) == json.dumps(twice[name])
         assert same, f"{name}: another order, or something twice, or something changed"
+    first_screen = next(cell for cell in played.notebook.cells if "FIRST_SCREEN =" in cell.source)
+    told = [output.data["text/markdown"] for output in first_screen.outputs]
+    played.names["train"]("x")
+    waiting = [output.data["text/markdown"] for output in first_screen.outputs]
+    assert "Đang chạy" not in told[0] and "Đang chạy" in waiting[0], "numbers of an older run stay on the first screen"
     played.edit({"SMALL = 8": "SMALL = 32"})  # the whole notebook was run, and one exercise is changed
     played.run("## Bài 5")
     again, anew = check(played), check(play({"SMALL = 8": "SMALL = 32"}))

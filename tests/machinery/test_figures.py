@@ -44,7 +44,7 @@ def wrong_curves(panel: dict, alt: str, log: set, limited: set, record: dict) ->
     for line in panel["lines"]:
         (key, _, name), shade, (x, y) = line["of"].partition(" "), line["colour"], line["xy"]
         if key not in runs:  # a level that is no run
-            plain = (shade, line["style"]) == ("black", ":") and [line["of"], shade] in panel["texts"]
+            plain = (shade, line["style"]) == ("black", ":") and [line["of"], shade] in [t[:2] for t in panel["texts"]]
             wrong += bad({f"{line['of']!r} is no run, and not a labelled dotted black line": not plain})
             continue
         run, metric = runs[key], name.removeprefix("val_")
@@ -58,8 +58,13 @@ def wrong_curves(panel: dict, alt: str, log: set, limited: set, record: dict) ->
             f"{line['of']} is drawn {line['style']!r}": line["style"] != ("-" if name == metric else "--"),
         })  # fmt: skip
     shades = [shade for group in colours.values() for shade in group]
-    labels = [text for shade in shades for text, colour in panel["texts"] if colour == shade]
+    labels = [text for shade in shades for text, colour, *_ in panel["texts"] if colour == shade]
+    heights = [y for shade in shades for _, colour, _, y in panel["texts"] if colour == shade]
     first = next(iter(drawn))
+    last = "--" if f"val_{first}" in drawn else "-"  # a label stands where the lines on dev end
+    ends = [[i["xy"][1][-1] for i in panel["lines"] if (i["colour"], i["style"]) == (shade, last)] for shade in shades]
+    means = np.array([np.mean(series(values)) for values in ends])
+    in_order = len({*means.round(6)}) < len(means) or [*np.argsort(heights)] == [*np.argsort(means)]
     values = np.concatenate([series(line["xy"][1]) for line in panel["lines"]])
     wide = np.nanmax(values) > 100 * min(values[values > 0], default=np.inf) and first in ("data_loss", "norm_1")
     told = len({*shades, "black"}) == 1 + len(shades) == 1 + len(colours)
@@ -70,6 +75,7 @@ def wrong_curves(panel: dict, alt: str, log: set, limited: set, record: dict) ->
     return wrong + bad({
         f"experiments not told apart by colour, or black: {colours}": not told,
         f"labels in the lines' colours: {labels}, but “{alt}”": f"của {', '.join(labels)}; " not in alt,
+        f"labels at {heights}, the lines end at {means}": not in_order,
         f"not one metric of each run on train and dev: {drawn}": not whole,
         f"{first} has axes {panel['xlabel']!r}, {panel['ylabel']!r}": not axes,
         f"{first} spans decades, its axis is linear and has no limits": wide and first not in log | limited,
@@ -178,7 +184,8 @@ KINDS = {
 FORGERIES = {  # of the first panel of a kind: what is edited, and how
     "dashes exchanged": ("accuracy lines", lambda x: [i | {"style": {"-": "--"}.get(i["style"], "-")} for i in x]),
     "two seeds exchanged": ("accuracy lines", lambda x: [x[0] | {"of": x[1]["of"]}, x[1] | {"of": x[0]["of"]}, *x[2:]]),
-    "two methods exchanged": ("accuracy texts", lambda x: [[x[0][0], x[1][1]], [x[1][0], x[0][1]], *x[2:]]),
+    "two methods exchanged": ("accuracy texts", lambda x: [[x[0][0], *x[1][1:]], [x[1][0], *x[0][1:]], *x[2:]]),
+    "labels at the other line": ("accuracy texts", lambda x: [[*x[0][:3], x[1][3]], [*x[1][:3], x[0][3]], *x[2:]]),
     "dev left out": ("accuracy lines", lambda x: [i for i in x if i["style"] == "-"]),
     "epochs from 0": ("accuracy lines 0 xy 0", lambda x: [i - 1 for i in x]),
     "a share for per cent": ("accuracy lines 0 xy 1", lambda x: [i / 100 for i in x]),

@@ -191,10 +191,13 @@ def test_single_runs_are_named_once(said, runs_like, monkeypatch, capsys):
     said["answer"]("A", f"{measure(test(single))} {measure(test(several))} {change(test, single, several)}")
     said["answer"]("B", measure(test(single)))
     said["answer"]("C", measure(test(several)))
+    other = runs_like(96.0, name="hai", rescaling=0.5)
+    monkeypatch.setitem(said, "RUNS", {1: single, 2: several, 3: other})
+    said["answer"]("D", f"{measure(test(single))} {measure(test(several))} {measure(test(other))}")
     notes = [about["note"] for about in said["RECORD"]["texts"].values()]
     assert notes[0] == "Chỉ có một seed nên không kiểm định: một."
     assert notes[1].startswith("Mỗi thí nghiệm ở đây chỉ có một seed")
-    assert notes[2] == ""
+    assert notes[2] == "" and notes[3] == "Chỉ có một seed nên không kiểm định: hai; một."
 
 
 def test_a_claim_is_no_truth_value_and_a_measurement_has_no_equality(lab, runs_like):
@@ -211,6 +214,7 @@ def test_p_values_are_those_of_the_paired_t_test(lab, runs_like):
     assert claim.p == pytest.approx(ttest_rel(a, b).pvalue)
     alike = lab["test"](runs_like(1.0, 2.0)) < lab["test"](runs_like(2.0, 3.0))
     assert alike.p == 1.0, "seeds that all differ alike measured no noise"
+    assert not lab["test"](runs_like(95.0, 97.0)).equals(95).agrees(), "every seed must be equal"
 
 
 @pytest.mark.usefixtures("_lab")

@@ -4,6 +4,7 @@ import ast
 import io
 import re
 import tokenize
+from datetime import datetime, timedelta
 
 import pytest
 from conftest import NOTEBOOK, find_record, outputs, set_up_cells
@@ -125,6 +126,11 @@ def test_the_first_screen_waits_for_the_last_cell(notebook):
         shell.run_cell(source, store_history=False).raise_error()
     texts = [output.data["text/markdown"] for output in captured.outputs]
     assert texts[0].startswith("*Đang chạy") and not any(re.search(r"\d,\d", text) for text in texts)
+
+
+def test_a_quick_run_is_dated_today(quick):
+    days = [(datetime.now() - timedelta(days=days)).strftime("%Y-%m-%d") for days in (0, 1)]  # midnight may pass
+    assert find_record(quick)["executed"] in days
 
 
 def test_the_record_names_what_it_was_made_with(notebook):

@@ -162,6 +162,8 @@ def test_dead_and_distinct_units_and_norms_are_those_of_the_weights(lab, data):
     W1[:, :15], b1[0] = 0, 1  # two kinds of units among the first fifteen
     model.set_weights([W1, b1, *rest])
     assert lab["measure"](model, e, data)["hidden"] == {"distinct": 17, "near_zero": np.mean(np.abs(W1) < 1e-3)}
+    model.set_weights([np.ones_like(W1), np.zeros_like(b1), *rest])
+    assert lab["dead_share"](model, np.eye(9000, 12, k=-8990)) == 0, "the last images were not looked at"
 
 
 DEEP = {  # layers of every kind, some random, some under one name (as threads give), and names in place of objects
@@ -215,9 +217,10 @@ def test_the_key_knows_every_setting(lab):
     keys = {written: key(written) for written in ["", *changed]}
     keys["seed 1"] = lab["key_of"](lab["Experiment"]("x"), 1)
     assert lab["key_of"](lab["Experiment"]("another name"), 0) == key("epochs=9") == keys[""]
-    data = dataclasses.replace(lab["prepare"]("mnist"), sha256="of other data")
-    lab["prepare"] = lambda name: data
-    keys["other data"] = key("")
+    prepare, other = lab["prepare"], dataclasses.replace(lab["prepare"]("mnist"), sha256="of other data")
+    for changed_set in ("mnist", "cifar10"):
+        lab["prepare"] = lambda name, changed_set=changed_set: other if name == changed_set else prepare(name)
+        keys[f"other data of {changed_set}"] = key(f'dataset="{changed_set}"')
     alike = [written for written in keys if list(keys.values()).count(keys[written]) > 1]
     assert not alike, f"different trainings have one key: {alike}"
 
@@ -274,6 +277,7 @@ def test_divergence_ends_that_run_only(tiny):
     bad, good = tiny["train_all"](experiment(tiny, settings), tiny["Experiment"]("x"))
     assert bad[0].diverged and bad[0].epochs < 4
     assert "phân kỳ" in tiny["describe"](bad[0])
+    assert f"dev {100 * good[0].history['val_accuracy'][-1]:.1f} %" in tiny["describe"](good[0])
     assert not good[0].diverged and good[0].epochs == good.experiment.epochs
     tiny.update(KNOWN={}, fit=None)  # a restarted kernel, in which nothing more is trained
     assert tiny["train_all"](bad.experiment)[0][0].epochs == bad[0].epochs
