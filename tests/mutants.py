@@ -159,7 +159,7 @@ MUTANTS = r"""
 @ end labels where the lines begin | next_lab: all_its_checks
 -ends = [scale * run.history[prefix + metric][-1]
 +ends = [scale * run.history[prefix + metric][0]
-@ marks and their labels sorted apart | quick: upright_marks
+@ marks and their labels sorted apart | next_lab: it_is_another_lab
 -enumerate(sorted((marks or {}).items(), reverse=True))
 +enumerate(zip(sorted(marks or {}), (marks or {}).values()))
 @ dashes of train and dev swapped | next_lab: all_its_checks
@@ -177,7 +177,7 @@ MUTANTS = r"""
 @ epochs from 0 | next_lab: all_its_checks
 -np.arange(1, len(ys) + 1) * steps
 +np.arange(len(ys)) * steps
-@ Bài 1 drawn under the name of Bài 2 | quick: every_figure
+@ Bài 1 drawn under the name of Bài 2 | quick: each_curve_stands
 -{"Bài 1": bai1, "Bài 2 (L2)": bai2},
 +{"Bài 1": bai2, "Bài 2 (L2)": bai1},
 == Computations

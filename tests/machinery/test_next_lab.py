@@ -33,7 +33,11 @@ dropout, plain = train_all(
 """
 SHOW = """
 curves = draw_curves(
-    "dropout", {"Dropout": dropout, "Không Dropout": plain}, "Trước và sau khi thêm Dropout.", log=["data_loss"]
+    "dropout",
+    {"Dropout": dropout, "Không Dropout": plain},
+    "Trước và sau khi thêm Dropout.",
+    log=["data_loss"],
+    marks={3: "muộn", 1: "sớm"},
 )
 rows = compare("bai1", [dropout, plain], [train_accuracy, dev, test, gap, norm], "Có và không có Dropout.")
 """
@@ -89,6 +93,8 @@ def test_it_is_another_lab(next_lab):
     layers = [run["settings"]["hidden"] for run in record["runs"].values() if run["name"] == "Dropout"]
     assert all((a, drop["class_name"], b) == (64, "Dropout", 32) for a, drop, b in layers)
     assert set(record["drawn"]) == {"samples", "dropout"}
+    for panel in record["drawn"]["dropout"]:
+        assert {x: text for text, _, x, _ in panel["texts"] if text.startswith(" ")} == {3: " muộn", 1: " sớm"}
 
 
 def test_all_its_checks_hold(next_lab):
