@@ -443,6 +443,57 @@ def test_the_pictured_weights_are_of_these_experiments(request, which, key):
 
 
 @BOTH
+def test_levels_that_are_no_run_stand_at_their_values(request, which):
+    """Guessing among ten classes, and answering the shares of ten classes that are about equal."""
+    record = find_record(request.getfixturevalue(which))
+    shares = -(0.1 * np.log(0.1) + 0.9 * np.log(0.9))
+    for key in ("cifar_raw", "cifar_scaled"):
+        levels = {i["of"]: i["xy"] for panel in record["drawn"][key] for i in panel["lines"] if i["style"] == ":"}
+        assert levels["đoán mò"][1] == [10, 10]
+        assert levels["tỉ lệ lớp"][1] == pytest.approx([shares] * 2, rel=0.02)
+
+
+@BOTH
+def test_theory_and_run_agree_on_the_divergence(request, which):
+    said = find_record(request.getfixturevalue(which))["texts"]["answer Mục 7 – Các hàm mất mát"]["said"]
+    (call,) = [call for call in said if call["text"] in call.get("texts", ()) and "phân kỳ" in call["texts"][0]]
+    assert len({claim["holds"] for claim in call["claims"]}) == 1, "the bound and the run do not agree"
+
+
+@BOTH
+def test_the_largest_share_of_a_confusion_matrix_is_the_one_that_the_caption_names(request, which):
+    notebook = request.getfixturevalue(which)
+    record = find_record(notebook)
+    caption = next(
+        a["text"] for k, a in record["texts"].items() if k.startswith("caption") and "nhận nhầm;" in a["text"]
+    )
+    classes = {"MNIST": list("0123456789")}
+    classes["CIFAR-10"] = ["máy bay", "ô tô", "chim", "mèo", "hươu", "chó", "ếch", "ngựa", "tàu thuỷ", "xe tải"]
+    for panel in record["drawn"]["confusion"]:
+        assert (panel["xlabel"], panel["ylabel"]) == ("Nhãn dự đoán", "Nhãn đúng")
+        texts = [(float(text.replace(",", ".")), int(x), int(y), text) for text, _, x, y in panel["texts"] if text]
+        _, given, true, share = max(texts)
+        names = classes[panel["title"]]
+        told = [f"{names[y]} bị nhận nhầm là {names[x]}, {t}\u00a0%" for v, x, y, t in texts if t == share]
+        assert any(text in caption for text in told), f"{names[true]} → {names[given]}, {share}: {caption}"
+
+
+@BOTH
+def test_sizes_and_times_in_tables_and_captions_are_those_of_the_record(request, which):
+    notebook = request.getfixturevalue(which)
+    record = find_record(notebook)
+    tables = {o.metadata["bth2"]["key"]: o for o in outputs(notebook, "table")}
+    head, _, *rows = rows_of(tables["data"])
+    for row in rows:
+        cells, name = dict(zip(head, row, strict=True)), {"MNIST": "mnist", "CIFAR-10": "cifar10"}[row[0]]
+        shown = {part: int(cells[f"Ảnh {part}"].replace("\u202f", "")) for part in ("train", "dev", "test")}
+        assert shown == record["sizes"][name]
+    seconds = sum(sum(history["seconds"]) for history in record["histories"].values())
+    told = f"{len(record['histories'])} lần huấn luyện, cộng lại {seconds / 60:.0f} phút"
+    assert told in tables["all"].metadata["bth2"]["caption"]
+
+
+@BOTH
 def test_the_checks_before_the_experiments_hold(request, which):
     (table,) = [o for o in outputs(request.getfixturevalue(which), "table") if o.metadata["bth2"]["key"] == "checks"]
     for name, *numbers in rows_of(table)[2:]:

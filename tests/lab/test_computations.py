@@ -66,6 +66,17 @@ def test_columns_are_pictures_about_a_middle_grey(lab):
     assert np.allclose(lab["columns"](W1), (0.5 + W1.T / (2 * abs(W1).max())).reshape(5, 28, 28))
 
 
+def test_each_row_of_pictured_weights_has_the_same_units(lab, monkeypatch):
+    monkeypatch.setitem(lab, "draw_images", lambda key, rows, caption, alt: rows)
+    rng = np.random.default_rng(0)
+    A, B = (rng.normal(size=(784, 20)) * rng.uniform(1, 9, 20) for _ in "AB")
+    units = sorted(range(20), key=lambda unit: -np.linalg.norm(A[:, unit]))[:12]
+    rows = lab["draw_columns"]("key", {"a": A, "b": B, "another shape": A[:, :5]}, A, "caption")
+    assert [label.split(" (")[0] for label in rows] == ["a", "b"]
+    for shown, W in zip(rows.values(), (A, B), strict=True):
+        assert np.allclose(shown, lab["columns"](W[:, units]))
+
+
 def test_the_weight_on_ink_counts_each_pixel_by_its_mean(lab, tiny):
     W1 = np.random.default_rng(0).normal(size=(12, 5))
     total = sum(value * W1[i, unit] for image in tiny.x["train"] for i, value in enumerate(image) for unit in range(5))
