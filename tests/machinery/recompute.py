@@ -97,7 +97,6 @@ QUANTITIES = {
     "first": history("val_accuracy", lambda x: x[0], 100),
     "peak_epoch": history("val_accuracy", lambda x: 1 + np.argmax(x)),
     "bottom": history("val_data_loss", lambda x: 1 + np.argmin(x)),
-    "lowest": history("val_data_loss", np.min),
     "norm": history("norm_1", lambda x: x[-1]),
     "dead": history("dead", lambda x: x[-1], 100),
     "dead_soon": history("dead", lambda x: x[0], 100),
@@ -107,7 +106,7 @@ QUANTITIES = {
 OF_ACCURACY = {PERCENT, POINTS}
 HEADS = {  # what a table says over a quantity
     "train": "Train (%)", "dev": "Dev (%)", "test": "Test (%)", "gap": "Train − dev (điểm %)",
-    "train_loss": "Loss train", "dev_loss": "Loss dev", "lowest": "Loss dev thấp nhất", "norm": "‖W₁‖",
+    "train_loss": "Loss train", "dev_loss": "Loss dev", "norm": "‖W₁‖",
     "near_zero": "Trọng số W₁ gần 0 (%)", "distinct": "Số nơ-ron khác nhau", "dead": "Nơ-ron chết (%)",
     "dead_soon": "Nơ-ron chết sau epoch 1 (%)", "first": "Dev sau epoch 1 (%)",
     "swing": "Dao động của accuracy dev (điểm %)", "bottom": "Epoch có loss dev thấp nhất",
