@@ -135,9 +135,8 @@ def limits(record: dict | None) -> list[tuple[str, str]]:
         found.append(("BẢN CHẠY NHANH", sentence))
     for name, data in record["data"].items() if record else ():
         if data["stand_in"]:
-            note = f"; {data['note'].rstrip('.')}" if data.get("note") else ""
             sentence = f"Dữ liệu {name} là dữ liệu thay thế, không phải bộ thật: {data['source']}"
-            found.append(("DỮ LIỆU THAY THẾ", f"{sentence.rstrip('.')}{note}."))
+            found.append(("DỮ LIỆU THAY THẾ", f"{sentence.rstrip('.')}."))
     return found
 
 

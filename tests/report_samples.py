@@ -82,7 +82,7 @@ def course_notebook(*cells, profile="full", stand_in=False, **settings) -> Noteb
         "settings": {"mssv": "MSSV", "ho_ten": "Họ và tên", "lop": "DS201", "seed": 0, **settings},
         "profile": profile,
         "executed": "2026-11-23",
-        "data": {"mnist": {"source": "keras.datasets", "stand_in": stand_in, "note": "không có mạng"}},
+        "data": {"mnist": {"source": "keras.datasets", "stand_in": stand_in}},
         "versions": {"python": "3.11.7", "tensorflow": "2.21.0"},
         "machine": "Linux, 2 nhân",
         "seconds": 1234.5,

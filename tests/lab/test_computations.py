@@ -211,7 +211,7 @@ def test_learning_rates_and_the_best_model_are_chosen_on_dev(lab, monkeypatch, p
 
 def wrong_choices(notebook) -> list[str]:
     """Learning rates in bold and best models that the record's accuracy on dev does not choose."""
-    record, tables, wrong = find_record(notebook), outputs(notebook, "table"), []
+    record, tables, ids, wrong = find_record(notebook), outputs(notebook, "table"), ids_named(notebook), []
     dev = lambda name: [100 * run["metrics"]["dev"]["accuracy"] for run in runs_named(notebook, name)]
     (grid,) = [o.data["text/markdown"] for o in tables if o.metadata["bth2"]["key"] == "grid"]
     for line in grid.split("\n")[2:]:
@@ -219,18 +219,15 @@ def wrong_choices(notebook) -> list[str]:
         found = {cell.strip("*").split(":")[0]: cell for cell in cells}
         best = max(found, key=lambda rate: dev(f"{name}, {rate}")[0])
         wrong += [line for rate, cell in found.items() if cell.startswith("**") != (rate == best)]
-        shown = {
-            rate: same_text(cell.strip("*"), f"{rate}: @", dev(f"{name}, {rate}")[:1], 2)
-            for rate, cell in found.items()
-        }
-        wrong += [line for same in shown.values() if not same]
+        shown = [
+            same_text(cell.strip("*"), f"{rate}: @", dev(f"{name}, {rate}")[:1], 2) for rate, cell in found.items()
+        ]
+        wrong += [] if all(shown) else [line]
         for panel in record["drawn"]["optimizers"]:
             (colour,) = [colour for text, colour, *_ in panel["texts"] if text.startswith(f"{name} (")]
             drawn = {line["of"].split(" ")[0] for line in panel["lines"] if line["colour"] == colour}
             told = f"{name} ({best})" in [text for text, *_ in panel["texts"]]
-            wrong += (
-                [] if told and drawn == set(ids_named(notebook)[f"{name}, {best}"][:1]) else [f"{name}: not {best}"]
-            )
+            wrong += [] if told and drawn == {ids[f"{name}, {best}"][0]} else [f"{name}: not {best}"]
     (caption,) = [o.metadata["bth2"]["caption"] for o in outputs(notebook, "figure") if "confusion" in str(o.metadata)]
     for title, dataset in {"MNIST": "mnist", "CIFAR-10": "cifar10"}.items():
         (name,) = re.findall(rf"{title} \((.*?)\): ", caption)

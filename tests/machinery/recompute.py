@@ -341,10 +341,8 @@ def wrong_tables(notebook, record: dict) -> list[str]:
                 values = np.array([np.nan if gone else measure(runs[i]) for gone, i in zip(lost, ids, strict=True)])
                 shown = text.split("\u00a0±\u00a0")
                 digits = len(shown[0].partition(",")[2])
-                wanted = [
-                    values.mean(),
-                    *([values.std(ddof=1)] if len(values) > 1 and np.isfinite(values).all() else []),
-                ]
+                spread = len(values) > 1 and np.isfinite(values).all()
+                wanted = [values.mean(), *([values.std(ddof=1)] if spread else [])]
                 if not same_text(text, "\u00a0±\u00a0".join("@" for _ in wanted), wanted, digits):
                     wrong.append(f"table {about['key']}, {row[0]}, {key}: {text}, the runs give {wanted}")
     return wrong
