@@ -167,7 +167,11 @@ def turn(case: str) -> None:
     else:
         with ThreadPoolExecutor(2) as pool:
             runs = list(pool.map(lambda _: lab["fit"](e, 0, data), range(2 if WAY == "C" else 1)))
-        history = runs[0].history | {"again": runs[-1].history["loss"], "work": lab["WHOLE_WORK"]}
+        history = runs[0].history | {
+            "again": runs[-1].history["loss"],
+            "work": lab["WHOLE_WORK"],
+            "stand_in": data.stand_in,
+        }
     print("RESULT" + json.dumps(history), flush=True)
 
 
@@ -210,6 +214,8 @@ def main() -> int:
         ratios = f"{a / b:.1f} | {a / c:.1f} | {products:.2f} | {traffic:.2f} | {c / max(products, traffic):.1f}"
         print(f"| {case} | {a:.2f} | {b:.2f} | {c:.2f} | {ratios} | {t} |")
         typed += AS_TYPED[case] * share * a / 60
+        if found["B"]["stand_in"]:
+            print(f"{case}: dữ liệu thay thế, ít ảnh hơn nhiều; đặt BTH2_DATA_DIR để đo trên dữ liệu thật.")
         own, work = own or c / 60, found["B"]["work"]  # of an epoch of Bài 1, in which the notebook counts its work
     print(f"\nMọi lần huấn luyện mà đề yêu cầu, bằng mã của đề: khoảng {typed:.0f} phút.")
     for seeds in (max(work, key=int), "1"):
