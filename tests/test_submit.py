@@ -14,7 +14,7 @@ from report_samples import SETTINGS, code, course_notebook, markdown, notebook, 
 from report import files
 from report.__main__ import main, parser
 from report.exporter import notebook_hash
-from report.freshness import ReportError, find_record
+from report.freshness import ReportError, find_record, limits
 from report.run import ProgressLine, run
 from report.submit import personalize, submit
 
@@ -79,6 +79,11 @@ def test_a_settings_cell_that_is_none(source):
     nb.cells[1].source = source
     with pytest.raises(ReportError, match="settings"):
         personalize(nb, **STUDENT)
+
+
+def test_one_stand_in_of_two_data_sets_is_enough():
+    data = {name: {"stand_in": name == "b", "source": "x"} for name in "ab"}
+    assert [mark for mark, _ in limits({"profile": "quick", "data": data})] == ["BẢN CHẠY NHANH", "DỮ LIỆU THAY THẾ"]
 
 
 NO_MSSV = ["", "../21520000", "a/b", "a\\b", "21 52", "MSSV.", "2152\n", "Đ1", "٣"]

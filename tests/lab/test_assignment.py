@@ -3,6 +3,7 @@
 import ast
 import re
 
+import keras
 import numpy as np
 import pytest
 from conftest import find_record, outputs, outputs_of
@@ -100,9 +101,12 @@ def matches(value, wanted) -> bool:
     if not isinstance(wanted, tuple):
         return value == (pytest.approx(wanted, rel=1e-6) if isinstance(wanted, float) else wanted)
     name, config = wanted
+    modules = keras.optimizers, keras.losses, keras.initializers, keras.regularizers
+    whole = next(getattr(module, name) for module in modules if hasattr(module, name))(**config).get_config()
     return value["class_name"] == name and all(
-        value["config"].get(key) == (item if item is None else pytest.approx(item, rel=1e-6))
-        for key, item in config.items()
+        value["config"].get(key) == (pytest.approx(item, rel=1e-6) if isinstance(item, float) else item)
+        for key, item in whole.items()
+        if key not in ("name", "seed") and isinstance(item, bool | int | float | None)
     )
 
 
@@ -379,6 +383,7 @@ LABELS = {
     "bai5": {"Batch 128 (Bài 2)": "Bài 2", "Batch 8": "Bài 5", "Batch 8, η ÷ 16": "Bài 5, η ÷ 16"},
     "updates": {"Batch 128": "Bài 2", "Batch 8": "Bài 5"},
     "bai6": {"Không regularization": "Bài 6", "L2": "Bài 6, L2"},
+    "stopping": {"Bài 6": "Bài 6"},  # the first seed alone
     "cifar": {
         "Bài 1, 6": "CIFAR Bài 6",
         "Bài 2 (L2)": "CIFAR Bài 2",
@@ -397,7 +402,9 @@ def test_each_curve_stands_under_the_name_of_its_experiment(request, which, key)
         for label, name in LABELS[key].items():
             (colour,) = [colour for text, colour, *_ in panel["texts"] if text == label]
             drawn = {line["of"].split(" ")[0] for line in panel["lines"] if line["colour"] == colour}
-            assert drawn == set(ids[name]), f"“{label}” stands by the lines of {drawn}"
+            assert drawn == set(ids[name][: 1 if key == "stopping" else None]), (
+                f"“{label}” stands by the lines of {drawn}"
+            )
 
 
 @BOTH
@@ -464,6 +471,7 @@ def test_the_largest_share_of_a_confusion_matrix_is_the_one_that_the_caption_nam
     classes["CIFAR-10"] = ["máy bay", "ô tô", "chim", "mèo", "hươu", "chó", "ếch", "ngựa", "tàu thuỷ", "xe tải"]
     for panel in record["drawn"]["confusion"]:
         assert (panel["xlabel"], panel["ylabel"]) == ("Nhãn dự đoán", "Nhãn đúng")
+        assert panel["ticks"] == [classes[panel["title"]]] * 2
         shares = {(int(x), int(y)): text for text, _, x, y in panel["texts"] if text}
         most, names = max(shares.values(), key=lambda text: float(text.replace(",", "."))), classes[panel["title"]]
         told = [f"{names[y]} bị nhận nhầm là {names[x]}, {most}\u00a0%" for (x, y), t in shares.items() if t == most]
@@ -505,6 +513,46 @@ def test_each_row_of_a_table_stands_under_the_name_of_its_experiment(request, wh
             assert ids[SHORT_NAMES.get(row[0], row[0])] == runs, f"{table.metadata['bth2']['key']}: {row[0]}"
 
 
+@BOTH
+def test_the_last_rows_are_those_of_which_a_caption_speaks(request, which):
+    """ "Hai hàng cuối": so many epochs, or a layer Rescaling; the other rows have neither."""
+    notebook = request.getfixturevalue(which)
+    runs, spoken = find_record(notebook)["runs"], 0
+    for table in [o.metadata["bth2"] for o in outputs(notebook, "table") if "ids" in o.metadata["bth2"]]:
+        found = re.search(r"hai hàng cuối(?:: (\d+) epoch| có lớp Rescaling)", table["caption"])
+        firsts = [runs[ids[0]] for ids in table["ids"]]
+        if found and found[1]:
+            assert [run["epochs"] == int(found[1]) for run in firsts[-2:]] == [True] * 2, table["caption"]
+            assert int(found[1]) not in [run["epochs"] for run in firsts[:-2]], table["caption"]
+        elif found:
+            scaled = [run["settings"]["rescaling"] is not None for run in firsts]
+            assert scaled == [False] * (len(firsts) - 2) + [True] * 2, table["caption"]
+        spoken += bool(found)
+    assert spoken == 2
+
+
+@BOTH
+def test_numbers_that_are_no_quantity_of_a_run(request, which):
+    """The decay since epoch 1 that Bài 7 tells, and always answering 1, by their formulas."""
+    record = find_record(request.getfixturevalue(which))
+    said = record["texts"]["answer Bài 7 – CIFAR-10"]["said"]
+    (side,) = [call["a"] for call in said if call["call"] == "value" and call["a"]["key"] == "decayed"]
+    (run,) = [runs_of(record)[key] for key in side["runs"]]
+    updates = -(-record["sizes"]["cifar10"]["train"] // 128) * (run["epochs"] - 1)
+    assert side["values"] == pytest.approx([run["history"]["norm_1"][0] * (1 - 2 * 0.01 * 0.01) ** updates])
+
+
+def test_the_largest_hidden_value_and_always_one_answer_in_a_quick_run(quick, lab):
+    (table,) = [o for o in outputs(quick, "table") if o.metadata["bth2"]["key"] == "bai3"]
+    shown = {row[0]: row[1] for row in rows_of(table)[2:]}
+    _, hidden = lab["first_batch"](lab["Experiment"]("x", kernel_initializer=lab["Ones"]()))
+    assert shown["W = 1"] == lab["brief"](hidden.max())
+    said = find_record(quick)["texts"]["answer Bài 3 – Khởi tạo tham số W"]["said"]
+    (call,) = [call for call in said if "đoán chữ số 1" in call["text"]]
+    ones = 100 * np.mean(lab["DATA"]["mnist"].labels["test"] == 1)
+    assert call["claims"][0]["b"]["values"] == pytest.approx([ones] * 2)
+
+
 MAIN = ["Bài 1", "Bài 2", "W = 1", "W = 0", "RMSProp, L2", "Adam, L2", "Bài 5", "Bài 6", "Bài 6, L2"]
 MAIN += ["CIFAR Bài 1", "CIFAR Bài 2", "CIFAR Bài 6", "CIFAR Bài 1, 0–1"]
 
@@ -515,6 +563,7 @@ def test_the_first_table_has_every_exercise(request, which):
     (table,) = outputs(notebook, "front")
     ids = ids_named(notebook)
     assert table.metadata["bth2"]["ids"] == [ids[name] for name in MAIN]
+    assert [int(row[1]) for row in rows_of(table)[2:]] == [len(ids[name]) for name in MAIN]
     assert [line.split("|")[1].strip() for line in table.data["text/markdown"].split("\n")[2:]] == MAIN
 
 

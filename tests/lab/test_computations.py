@@ -1,6 +1,7 @@
 """The functions that the sections define for themselves, each by an independent formula, and what is chosen on dev."""
 
 import copy
+import os
 import re
 
 import numpy as np
@@ -76,6 +77,17 @@ def test_each_row_of_pictured_weights_has_the_same_units(lab, monkeypatch):
     assert [label.split(" (")[0] for label in rows] == ["a", "b"]
     for shown, W in zip(rows.values(), (A, B), strict=True):
         assert np.allclose(shown, lab["columns"](W[:, units]))
+    assert [*rows] == [f"{name} (±{lab['brief'](abs(W[:, units]).max())})" for name, W in (("a", A), ("b", B))]
+
+
+def test_pictures_are_dark_at_0_and_the_legend_names_the_dashes(lab, tiny, monkeypatch):
+    monkeypatch.setitem(lab, "figure", lambda key, fig, *_: fig)
+    (image,) = lab["draw_images"]("key", {"a": np.zeros((2, 28, 28))}, "caption", "alt").axes[0].images
+    assert (image.get_cmap().name, image.get_clim()) == ("gray", (0, 1))
+    history = {key: [0.5] for key in ("accuracy", "val_accuracy", "data_loss", "val_data_loss")}
+    legend = lab["draw_curves"]("key", {"a": lab["Runs"]([fake(lab, **history)])}, "caption").axes[0].get_legend()
+    found = zip(legend.get_texts(), legend.legend_handles, strict=True)
+    assert {text.get_text(): line.get_linestyle() for text, line in found} == {"train": "-", "dev": "--"}
 
 
 def test_the_weight_on_ink_counts_each_pixel_by_its_mean(lab, tiny):
@@ -181,6 +193,15 @@ def test_work_is_multiplications_and_a_fixed_cost_of_each_update(lab, monkeypatc
     update = lambda size, pixels: 11e6 + size * 784 * (pixels + 10) + 24 * 784 * (pixels + 10)
     work, one = images // size * update(size, pixels), 422 * update(128, 784)
     assert lab["work_of"](lab["Experiment"]("x", batch_size=size)) == pytest.approx(work / one)
+
+
+def test_the_first_cell_asks_for_the_full_profile(notebook, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("BTH2_")]:
+        monkeypatch.delenv(name)
+    names = {}
+    exec(next(cell.source for cell in notebook.cells if cell.source.startswith("import os")), names)  # noqa: S102
+    wanted = {"PROFILE": "full", "SEEDS": "3", "SEED": 0, "DATA_DIR": "", "CACHE_DIR": ".bth2_cache", "WORKERS": ""}
+    assert {name: names[name] for name in wanted} == wanted
 
 
 def test_the_full_profile_has_all_images_and_the_epochs_of_the_assignment(notebook):

@@ -11,7 +11,7 @@ from conftest import NOTEBOOK, find_record, outputs, set_up_cells
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-WIDEST, LARGEST, SET_UP = 120, 60, 804
+WIDEST, LARGEST, SET_UP = 120, 60, 805
 
 
 def code_cells(notebook):
