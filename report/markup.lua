@@ -126,6 +126,13 @@ local function equation(math, key)
   if cited then return call('goto(' .. quote(place('eq-' .. cited)) .. ')', { pandoc.Str(cite(kind, cited)) }) end
   tex = numbered(tex):gsub('\\%a+', TEX):gsub('\\textcolor%s*%b{}', ''):gsub('(%d){,}(%d)', '%1\\text{,}%2')
   tex = grouped(tex)
+  -- Pandoc makes a matrix of what stands in fences, and runs the columns of the rest together.
+  local bare = not tex:find('\\left', 1, true) and not tex:find('{Bmatrix}', 1, true)
+  if bare then tex = tex:gsub('{array}%s*%b{}', '{matrix}'):gsub('{array}', '{matrix}') end
+  if bare then tex = tex:gsub('{s?m?a?l?l?matrix}', '{Bmatrix}') end
+  tex = tex:gsub('(\\begin%s*{cases})(.-)(\\end%s*{cases})', function(open, rows, close)
+    return open .. (rows:find('&', 1, true) and rows or rows:gsub('\\\\', ' &\\\\') .. ' &') .. close
+  end)
   if not tex:match('%S') then return pandoc.Str('') end -- without an alt text, so no formula
   -- Pandoc takes `\|` for "parallel", which is set as a relation and not as a fence.
   local opens, fenced = false, (' ' .. tex):gsub('\\Vert%f[%A]', '\\|')
@@ -137,6 +144,9 @@ local function equation(math, key)
   local body = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math(math.mathtype, fenced) } }, 'typst', OPTIONS)
   local code, end_of_body = body:match('^(%$.*%$)(.-)%s*$')
   if not code or end_of_body ~= '' or rejected[key] then return pandoc.Code(math.text) end -- beyond pandoc or Typst
+  if bare then code = code:gsub('mat%(delim: "{"', 'mat(delim: #none') end
+  code = code:gsub('cases%b()', function(rows) return (rows:gsub(' & ', ' quad & ')) end)
+  code = code:gsub('(%d+) upright%(","%) (%d+)', '"%1,%2"')
   code = code:gsub('%a[%a.]+', TYPST):gsub('delim: "||"', tex:find('Vmatrix', 1, true) and 'delim: "‖"' or 'delim: "|"')
   local display = math.mathtype == 'DisplayMath'
   local whole = display or math.text:find('\\begin', 1, true) -- no line may end inside it

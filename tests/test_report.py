@@ -125,6 +125,8 @@ MARKDOWN = {  # a cell: what the PDF says
     "### Còn\n\n$\\badmacro{x}$ rồi $f$(x) và $g$.h": "Còn \\badmacro{x} rồi f(x) và g.h",
     # words that pandoc or Typst has otherwise
     "$\\texttt{ab}\\cap\\odot\\otimes \\dbinom nk \\nonumber$": "ab ∩ ⊙ ⊗ (n k)",
+    "$0{,}35$ $\\begin{matrix}1 & 20 \\\\ 3 & 4\\end{matrix}$": "0,35 1 3 20 4",
+    "$\\begin{cases} x & y \\\\ 7 & 8 \\end{cases}$ $\\begin{cases} a \\\\ b \\end{cases}$": "{x y 7 8 {a b",
     "$\\textcolor{blue}{c}$ ${\\rm argmin}$ ${a_{\\rm x} \\over 2} + \\bf W$": "c argmin ax 2 + W",
     # an environment that begins a line, lines that would begin a list
     "$E = \\frac{1}{2}\n\\begin{bmatrix}\n1 & 2 \\\\\n- 3 & 4\n\\end{bmatrix}\n+ 1$ sau":

@@ -14,7 +14,7 @@ from report_samples import SETTINGS, code, course_notebook, markdown, notebook, 
 from report import files
 from report.__main__ import main, parser
 from report.exporter import notebook_hash
-from report.freshness import ReportError, find_record, limits
+from report.freshness import FreshnessPreprocessor, ReportError, find_record, limits
 from report.run import ProgressLine, run
 from report.submit import personalize, submit
 
@@ -84,6 +84,14 @@ def test_a_settings_cell_that_is_none(source):
 def test_one_stand_in_of_two_data_sets_is_enough():
     data = {name: {"stand_in": name == "b", "source": "x"} for name in "ab"}
     assert [mark for mark, _ in limits({"profile": "quick", "data": data})] == ["BẢN CHẠY NHANH", "DỮ LIỆU THAY THẾ"]
+
+
+def test_a_stale_quick_run_says_both():
+    nb = nbformat.read(saved(profile="quick"), as_version=4)
+    for cell in nb.cells:
+        cell.source = cell.source.replace("x = 1", "x = 2")
+    _, resources = FreshnessPreprocessor().preprocess(nb, {})
+    assert [mark for mark, _ in resources["warnings"]] == ["KẾT QUẢ CŨ", "BẢN CHẠY NHANH"]
 
 
 NO_MSSV = ["", "../21520000", "a/b", "a\\b", "21 52", "MSSV.", "2152\n", "Đ1", "٣"]

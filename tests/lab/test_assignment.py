@@ -263,8 +263,12 @@ READINGS = [
         "RMSProp và Adam",
         [("test", "RMSProp, 0,001", ">", "SGD, 0,01"), ("test", "Adam, 0,001", ">", "SGD, 0,01")],
     ),
-    ("Mục 6", "Theo loss", [("dev_loss", f"{name}, …", ">", "SGD, 0,01") for name in ("RMSProp", "Adam")]),
-    ("Mục 6", "còn ở Bài 4", [("dev_late", "Adam, L2", ">", "RMSProp, L2")]),
+    ("Mục 6", "Theo loss", [("dev_loss", f"{name}, …", ">", "SGD, …") for name in ("RMSProp", "Adam")]),
+    (
+        "Mục 6",
+        "còn ở Bài 4",
+        [("test", "RMSProp, …", ">", "Adam, …"), ("dev_late", "Adam, L2", ">", "RMSProp, L2")],
+    ),
     ("Mục 7", "Với điểm ảnh 0–255, Mean", [("number", None, "<", 0.01), ("diverged", "MeanSquaredError", "=", 1)]),
     (
         "Mục 7",
@@ -343,7 +347,7 @@ TOLD = {
     "Mục 4": "near_zero L1 → L2; train L1 → Không regularization; dev Không regularization → L2; "
     "dev Không regularization, 0–1 → L2, 0–1; train Không regularization → Không regularization, 0–1",
     "Mục 5": "test Không regularization → b = 1",
-    "Mục 6": "test RMSProp, …; test Adam, …; test Không regularization; test RMSProp, … → Adam, …; dev_loss Không regularization; dev_loss RMSProp, …; dev_loss Adam, …; "
+    "Mục 6": "test RMSProp, …; test Adam, …; test SGD, …; test RMSProp, … → Adam, …; dev_loss SGD, …; dev_loss RMSProp, …; dev_loss Adam, …; "
     "dead Momentum, …; test Momentum, … → Momentum, …",
     "Mục 7": "number; test MeanAbsoluteError; train_loss MeanAbsoluteError; test MeanSquaredError, 0–1; "
     "test MeanAbsoluteError, 0–1; test BinaryCrossentropy → CategoricalCrossentropy; test CosineSimilarity; test Hinge",
@@ -371,7 +375,10 @@ def test_each_sentence_is_about_the_experiments_that_it_names(request, which):
     for key, about in find_record(notebook)["texts"].items():
         if key.startswith("answer "):
             calls = [told(call, names) for call in about["said"] if call["call"] != "when"]
-            assert calls == TOLD[key.removeprefix("answer ").split(" – ")[0]].split("; "), key
+            section = key.removeprefix("answer ").split(" – ")[0]
+            if section == "Mục 6":  # the same runs
+                calls = [call.replace("Không regularization", "SGD, …") for call in calls]
+            assert calls == TOLD[section].split("; "), key
 
 
 # Labels of figures that are not the experiment's own name: the figure, the label, the experiment.
