@@ -344,16 +344,15 @@ TOLD = {
     "Bài 7": "test CIFAR Bài 1; test CIFAR Bài 2; test CIFAR Bài 6; "
     "norm_soon CIFAR Bài 2; norm CIFAR Bài 2; decayed CIFAR Bài 2; swing CIFAR Bài 6; "
     "dead CIFAR Bài 1 → CIFAR Bài 1, η = 0,0013; test CIFAR Bài 1, η = 0,0013; test CIFAR Bài 1 → CIFAR Bài 1, 0–1",
-    "Mục 4": "near_zero L1 → L2; train L1 → Không regularization; dev Không regularization → L2; "
-    "dev Không regularization, 0–1 → L2, 0–1; train Không regularization → Không regularization, 0–1",
+    "Mục 4": "near_zero L1 → L2; dev Không regularization → L2; dev Không regularization, 0–1 → L2, 0–1",
     "Mục 5": "test Không regularization → b = 1",
-    "Mục 6": "test RMSProp, …; test Adam, …; test SGD, …; test RMSProp, … → Adam, …; dev_loss SGD, …; dev_loss RMSProp, …; dev_loss Adam, …; "
+    "Mục 6": "test RMSProp, …; test Adam, …; test SGD, …; test RMSProp, … → Adam, …; dev_loss SGD, …; "
+    "dev_loss RMSProp, …; dev_loss Adam, …; "
     "dead Momentum, …; test Momentum, … → Momentum, …",
     "Mục 7": "number; test MeanAbsoluteError; train_loss MeanAbsoluteError; test MeanSquaredError, 0–1; "
     "test MeanAbsoluteError, 0–1; test BinaryCrossentropy → CategoricalCrossentropy; test CosineSimilarity; test Hinge",
     "Mục 8": "dev_loss val_loss Bài 6 → dev_loss Bài 6; dev val_loss Bài 6 → dev Bài 6; number",
-    "Kết luận": "test Bài 2; test W₁ nhỏ; test Bài 1; dev_late AdamW → Adam, L2; "
-    "dev_late Bài 5 → Bài 5, η ÷ 16; test CIFAR Bài 1 → CIFAR Bài 1, 0–1",
+    "Kết luận": "test Bài 2; test W₁ nhỏ; test Bài 1; test CIFAR Bài 1 → CIFAR Bài 1, 0–1",
 }
 
 

@@ -110,8 +110,8 @@ HEADS = {  # what a table says over a quantity
     "train_loss": "Loss train", "dev_loss": "Loss dev", "norm": "‖W₁‖",
     "near_zero": "Trọng số W₁ gần 0 (%)", "distinct": "Số nơ-ron khác nhau", "dead": "Nơ-ron chết (%)",
     "dead_soon": "Nơ-ron chết sau epoch 1 (%)", "first": "Dev sau epoch 1 (%)",
-    "seconds": "Thời gian (giây)", "pace": "Thời gian epoch nhanh nhất (giây)",
-    "swing": "Dao động của accuracy dev (điểm %)", "bottom": "Epoch có loss dev thấp nhất",
+    "seconds": "Thời gian (giây)", "pace": "Epoch nhanh nhất (giây)",
+    "swing": "Dao động trên dev (điểm %)", "bottom": "Epoch có loss dev thấp nhất",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recompute import Comparison, problems, runs_of, wrong_call
 from scipy.stats import ttest_rel
+from test_figures import LABELS
 
 BOTH = pytest.mark.parametrize("which", ["notebook", "quick"])
 
@@ -231,9 +232,8 @@ def _lab(lab):
     LAB.update(lab)
 
 
-SHOWS = {"accuracy": "Accuracy (%)", "loss": "Loss (không kể phạt)", "dead": "Nơ-ron chết (%)", "norm": "‖W₁‖"}
 METRIC = {"train": "accuracy", "dev": "accuracy", "test": "accuracy", "gap": "accuracy", "first": "accuracy"}
-METRIC |= {"swing": "accuracy", "peak": "accuracy", "bottom": "loss", "dead": "dead", "norm": "norm"}
+METRIC |= {"swing": "accuracy", "peak": "accuracy", "bottom": "data_loss", "dead": "dead", "norm": "norm_1"}
 
 
 def sides_of(call: dict) -> list[dict]:
@@ -248,12 +248,14 @@ def test_a_clause_cites_a_figure_that_shows_what_it_tells(request, which):
     for about in [about for key, about in record["texts"].items() if key.startswith("answer")]:
         for clause in re.split(r"[.;:] ", about["text"]):
             told = [side["key"] for call in about["said"] if call["text"] in clause for side in sides_of(call)]
-            told = {METRIC.get(re.split(r"[_ ]", key)[0]) if "loss" not in key else "loss" for key in told} - {None}
+            told = {METRIC.get(re.split(r"[_ ]", key)[0]) if "loss" not in key else "data_loss" for key in told} - {
+                None
+            }
             for figure in re.findall(r"Hình \d+", clause) if told else ():
                 labels = {panel["ylabel"] for panel in record["drawn"][keys[figure]]}
-                if labels <= set(SHOWS.values()):  # curves
+                if labels <= set(LABELS.values()):  # curves
                     checked += 1
-                    assert labels & {SHOWS[metric] for metric in told}, f"{figure} does not show {told}: {clause}"
+                    assert labels & {LABELS[metric] for metric in told}, f"{figure} does not show {told}: {clause}"
     assert checked > 3
 
 
