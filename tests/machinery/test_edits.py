@@ -1,21 +1,14 @@
-"""What a student may do to a cell: a wrong setting is one sentence, an edit goes through to the end of the notebook.
+"""What a student may do to a cell: a wrong setting is one sentence, an edit goes through to the end of the notebook."""
 
-No experiment is trained: `train_jobs` gives each a run with numbers that its settings and seed alone decide.
-"""
-
-import copy
-import functools
 import itertools
 import json
-import linecache
 import os
 import re
-from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pytest
 from conftest import find_record, outputs
+from played import Played
 from recompute import problems
 from test_data import good, one_sentence, written
 
@@ -55,70 +48,6 @@ def test_a_wrong_setting_of_an_experiment_is_one_sentence_before_anything_trains
     monkeypatch.setitem(lab, "train_jobs", lambda jobs: pytest.fail("it trains"))
     names = lab | {"layers": lab["keras"].layers, "nan": np.nan, "inf": np.inf}
     assert WRONG[written] in one_sentence(eval, f'train("x", {written})', names)
-
-
-def untrained(names, e, seed):
-    """A Run with numbers from nowhere: a longer one begins with the same; squared errors of 0-255 diverge."""
-    rng = np.random.default_rng(int(names["key_of"](e, seed), 16))
-    diverges = type(e.loss).__name__ == "MeanSquaredError" and not e.rescaling
-    ends = {"dead": (0, 0.5), "seconds": (2, 1), "norm_1": (30, 15), "norm_2": (30, 15)}
-    for part in ("", "val_"):
-        ends |= {f"{part}accuracy": (0.2, 0.95), f"{part}loss": (0.9, 0.2), f"{part}data_loss": (0.7, 0.1)}
-    history = {}
-    for key, (start, end) in ends.items():
-        values = (end + (start - end) * 0.7 ** np.arange(200)) * rng.normal(1, 0.02, 200)
-        history[key] = [np.nan] * (1 + ("loss" not in key)) if diverges else values[: e.epochs].tolist()
-    parts = {"train": "", "dev": "val_", "test": "val_"}
-    metrics = {p: {m: history[parts[p] + m][-1] for m in ("accuracy", "loss", "data_loss")} for p in parts}
-    metrics["hidden"] = {"distinct": int(rng.choice([1, 784])), "near_zero": float(rng.random())}
-    return names["Run"](e, seed, history, metrics, [])
-
-
-FASTER = {"hidden: tuple = (784,)": "hidden: tuple = (16,)", "replace(base, epochs=50": "replace(base, epochs=1"}
-
-
-class Played:
-    """The notebook, executed with {what stands in a cell: what a student writes there}, and what its cells show."""
-
-    def __init__(self, notebook, edits: dict[str, str]):
-        self.notebook, self.shown, self.history = copy.deepcopy(notebook), {}, [""]
-        kernel = SimpleNamespace(history_manager=SimpleNamespace(input_hist_raw=self.history))
-        self.names = {"__name__": "__main__", "display": self.display, "get_ipython": lambda: kernel}
-        self.edit(FASTER | edits)
-        self.run()
-
-    def edit(self, edits: dict[str, str]) -> None:
-        for old, new in edits.items():
-            places = [cell for cell in self.notebook.cells if old in cell.source]
-            assert len(places) == 1, f"{old} stands in {len(places)} cells"
-            places[0].source = places[0].source.replace(old, new)
-
-    def display(self, data, metadata=None, raw=True, display_id=None, update=False):
-        output = nbformat.v4.new_output("display_data", data, metadata=metadata or {})
-        if update:
-            self.shown[display_id].update(output)
-        else:
-            self.shown[display_id] = output
-            self.cell.outputs.append(output)
-
-    def state(self, run) -> list[np.ndarray]:
-        model = self.names["network"](run.experiment, run.seed)
-        return [variable.numpy() for variable in self.names["state_of"](model)]
-
-    def run(self, heading: str = "") -> None:
-        """Run the cells from the one that begins so."""
-        first = next(i for i, cell in enumerate(self.notebook.cells) if cell.source.startswith(heading))
-        for cell in [cell for cell in self.notebook.cells[first:] if cell.cell_type == "code"]:
-            self.cell, cell.outputs = cell, []
-            self.history.append(cell.source)
-            name = f"<cell {len(self.history)} of {id(self)}>"  # where `inspect` finds the source
-            linecache.cache[name] = len(cell.source), None, cell.source.splitlines(keepends=True), name
-            exec(compile(cell.source, name, "exec"), self.names)  # noqa: S102
-            if "def train_jobs(" in cell.source:
-                self.names["train_jobs"] = lambda jobs: [untrained(self.names, *job) for job in jobs]
-                self.names["key_of"] = functools.cache(self.names["key_of"])
-                self.names["print_figure"] = lambda fig, form, **_: f"{form} of {fig.get_size_inches()}"
-                self.names["Run"].state = property(self.state)
 
 
 BROKEN = r"\bnan\b|None|[{}]|[^ |]  +[^ |]|[.,;:] ?[.,;:](?!\.)|\( | \)|\(\)|\*\*\*\*|: *$|: \*\*$"

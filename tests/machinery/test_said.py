@@ -1,7 +1,6 @@
 """Nothing said that was not measured, and every verb turns with its runs: the saved notebook and a fresh quick run."""
 
 import copy
-import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recompute import Comparison, problems, runs_of, wrong_call
 from scipy.stats import ttest_rel
-from test_figures import LABELS
 
 BOTH = pytest.mark.parametrize("which", ["notebook", "quick"])
 
@@ -230,59 +228,3 @@ LAB: dict = {}
 @pytest.fixture(scope="module")
 def _lab(lab):
     LAB.update(lab)
-
-
-METRIC = {"train": "accuracy", "dev": "accuracy", "test": "accuracy", "gap": "accuracy", "first": "accuracy"}
-METRIC |= {"swing": "accuracy", "peak": "accuracy", "bottom": "data_loss", "dead": "dead", "norm": "norm_1"}
-
-
-def sides_of(call: dict) -> list[dict]:
-    return [call["a"]] if "a" in call else [claim["a"] for claim in call["claims"]]
-
-
-@BOTH
-def test_a_clause_cites_a_figure_that_shows_what_it_tells(request, which):
-    notebook = request.getfixturevalue(which)
-    record, checked = find_record(notebook), 0
-    keys = {f"Hình {o.metadata['bth2']['number']}": o.metadata["bth2"]["key"] for o in outputs(notebook, "figure")}
-    for about in [about for key, about in record["texts"].items() if key.startswith("answer")]:
-        for clause in re.split(r"[.;:] ", about["text"]):
-            told = [side["key"] for call in about["said"] if call["text"] in clause for side in sides_of(call)]
-            told = {METRIC.get(re.split(r"[_ ]", key)[0]) if "loss" not in key else "data_loss" for key in told} - {
-                None
-            }
-            for figure in re.findall(r"Hình \d+", clause) if told else ():
-                labels = {panel["ylabel"] for panel in record["drawn"][keys[figure]]}
-                if labels <= set(LABELS.values()):  # curves
-                    checked += 1
-                    assert labels & {LABELS[metric] for metric in told}, f"{figure} does not show {told}: {clause}"
-    assert checked > 3
-
-
-PART = {"train": "train", "test": "test", "dev": "dev", "gap": "train − dev", "norm": "‖W₁‖", "dead": "nơ-ron chết"}
-
-
-@BOTH
-def test_the_words_before_a_number_name_its_quantity(request, which):
-    """As "accuracy test": the last such words of the sentence."""
-    record, checked = find_record(request.getfixturevalue(which)), 0
-    for about in [about for key, about in record["texts"].items() if key.startswith("answer")]:
-        for sentence in about["sentences"]:
-            for call in [c for c in about["said"] if c["call"] != "when" and c["text"] in sentence]:
-                key = sides_of(call)[0]["key"].split(" ")[0].removesuffix("_late").removesuffix("_loss")
-                words = sentence.partition(call["text"])[0]
-                found = re.findall(r"train − dev|(?<!trên )\b(?:train|dev|test)\b(?! −)|‖W₁‖|nơ-ron chết", words)
-                if key in PART and found:
-                    checked += 1
-                    assert found[-1] == PART[key], f"“{call['text']}” is {key}, it stands after “{words[-60:]}”"
-    assert checked > 20
-
-
-@BOTH
-def test_an_expectation_is_judged_by_the_comparison_that_its_words_make(request, which):
-    for section, verdicts in find_record(request.getfixturevalue(which))["verdicts"].items():
-        for verdict in verdicts:
-            less = re.search(r"thấp hơn|ít hơn|hẹp lại|giảm", verdict["text"])
-            same = re.search(r"lệch|giống hệt|vẫn bằng|đúng accuracy|phân kỳ", verdict["text"])
-            wanted = "<" if less else "=" if same else ">"
-            assert verdict["claim"]["relation"] == wanted, f"{section}: {verdict['text']}"
