@@ -427,7 +427,7 @@ def test_killed_at_random_moments_and_resumed(fresh, notebook, tmp_path):
     count = next(i for i, cell in enumerate(cells) if "def train(" in cell) + 1  # what measures and draws is not needed
     train = 'train("x", seeds=2, batch_size=16, epochs=200)'
     (tmp_path / "lab.py").write_text("\n".join(["from IPython.display import display", *cells[:count], train]), "utf-8")
-    settings = os.environ | {"BTH2_CACHE_DIR": str(cache), "BTH2_WORKERS": "2"}
+    settings = os.environ | {"BTH2_CACHE_DIR": str(cache), "BTH2_WORKERS": "2", "BTH2_SEEDS": "2"}
     moment = random.SystemRandom().uniform(0, 1.5)  # `random` itself is seeded by Keras
     command = [sys.executable, tmp_path / "lab.py"]
     with open(log, "wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=settings) as process:
