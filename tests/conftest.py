@@ -26,14 +26,6 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "MSSV_BaiThucHanh2.ipynb"
 
 
-def has_real_data() -> bool:
-    """Whether the notebook under test will find MNIST and CIFAR-10 without a download."""
-    cached = Path.home() / ".keras" / "datasets"
-    return bool(os.environ.get("BTH2_DATA_DIR")) or all(
-        any(cached.glob(pattern)) for pattern in ("mnist.npz", "cifar-10-batches-py*")
-    )
-
-
 def pytest_collection_modifyitems(items):
     """nbval's cells come first: other tests read what they gave. Its own comparison is of no use in another profile."""
     items.sort(key=lambda item: type(item).__name__ != "IPyNbCell")

@@ -114,10 +114,10 @@ MUTANTS = r"""
 -[*model.variables, *model.optimizer.variables]
 +[*model.variables]
 == Said
-@ marks ignore the p-value | quick: all_that_is_shown
+@ marks ignore the p-value | shown: what_was_approved
 -return "≈" if self.p is not None and self.p >= 0.05 else "✓"
 +return "✓"
-@ a claim holds whatever its p-value | quick: all_that_is_shown
+@ a claim holds whatever its p-value | shown: what_was_approved
 - and (self.p is None or self.p < 0.05)
 +
 @ one of several conditions is enough | said: a_reading_needs_all
@@ -135,7 +135,7 @@ MUTANTS = r"""
 @ numbers lose their unit | next_lab: all_its_checks
 -said("value", f"{measured}{measured.quantity.unit}"
 +said("value", f"{measured}"
-@ single runs are not named | quick: all_that_is_shown
+@ single runs are not named | shown: what_was_approved
 -f"{text}\n\n*{note}*" if note else text
 +text
 @ the losses under one label | shown: what_was_approved
@@ -208,10 +208,10 @@ MUTANTS = r"""
 -key=dev.value)
 +key=test.value)
 == Answers
-@ weight decay of another strength | quick: exactly_its_settings
+@ weight decay of another strength | shown: what_was_approved
 -DECAY = 2 * SGD_RATE * LAMBDA / ADAM_RATE
 +DECAY = 2 * SGD_RATE * LAMBDA
-@ another small learning rate | quick: exactly_its_settings
+@ another small learning rate | shown: what_was_approved
 -SGD(learning_rate=0.0013)
 +SGD(learning_rate=0.013)
 @ a sentence about another run | shown: what_was_approved
@@ -229,7 +229,7 @@ MUTANTS = r"""
 @ another figure is cited | shown: what_was_approved
 -f"{lead}: accuracy test {beside(test, ones, bai1)} của GlorotUniform, {guess} ({see_table}).",
 +f"{lead}: accuracy test {beside(test, ones, bai1)} của GlorotUniform, {guess} (Bảng 5).",
-@ a number that was not measured by a call | quick: all_that_is_shown
+@ a number that was not measured by a call | shown: what_was_approved
 -accuracy train {value(train_accuracy(bai1))}, dev
 +accuracy train {train_accuracy(bai1)}, dev
 @ a row missing from Bảng 1 | shown: what_was_approved

@@ -8,7 +8,7 @@ import re
 from hashlib import sha256
 
 import numpy as np
-from conftest import find_record, outputs, outputs_of
+from conftest import find_record, outputs
 from scipy.stats import ttest_1samp
 
 DECIMAL = r"−?\d[\d\u202f]*,\d+"  # as vn() writes it
@@ -259,7 +259,6 @@ def wrong_texts(notebook, record: dict) -> list[str]:
             text += f"\n\n*{about['note']}*" if about["note"] else ""
             if shown.pop(key.removeprefix("answer "), None) != text:
                 wrong.append(f"{key}: the answer shown is not its sentences")
-            wrong += wrong_note(key, about, record)
     return wrong + [f"an answer that was never recorded: {key}" for key in shown]
 
 
@@ -270,23 +269,6 @@ def settings_of(record: dict) -> set[str]:
         found |= {number.replace(".", ",") for number in re.findall(r"\d+[.,]\d+", text)}
         found |= {f"{float(f'{float(number):.3g}'):.6f}".rstrip("0").replace(".", ",") for number in re.findall(r"\d+\.\d+(?:e-\d+)?|\d+e-\d+", text)}  # fmt: skip
     return found
-
-
-def wrong_note(key: str, about: dict, record: dict) -> list[str]:
-    """Single runs that an answer does not name, or names wrongly."""
-    sides = [claim[side] for call in about["said"] for claim in call["claims"] for side in "ab"]
-    sides += [call["a"] for call in about["said"] if "a" in call]
-    groups = [side["runs"] for side in sides if side["runs"]]
-    single = [keys[0] for keys in groups if len(keys) == 1]
-    if bool(single) != bool(about["note"]):
-        return [f"{key}: its note on single runs is “{about['note']}”, single are {single}"]
-    named = [run["name"] for run in record["runs"].values()]
-    alone = {record["runs"][run]["name"] for run in single}
-    alone = {name for name in alone if named.count(name) == 1}  # not the first seed of several
-    if not about["note"].startswith("Mỗi"):
-        told = set(about["note"].partition(": ")[2].removesuffix(".").split("; ")) - {""}
-        return [] if alone <= told else [f"{key}: the note names {told}, single are {alone}"]
-    return [f"{key}: the note says that all are single runs"] if len(single) < len(groups) else []
 
 
 def wrong_verdicts(notebook, record: dict) -> list[str]:
@@ -350,25 +332,6 @@ def wrong_tables(notebook, record: dict) -> list[str]:
     return wrong
 
 
-def wrong_first_screen(notebook, record: dict) -> list[str]:
-    """A summary that is not the first sentences of the answers, each with a link to a heading that exists."""
-    sections = {
-        key.removeprefix("answer "): about for key, about in record["texts"].items() if key.startswith("answer Bài")
-    }
-    wanted = [
-        (name.split(" – ")[0], "#" + name.replace(" ", "-"), about["sentences"][0]) for name, about in sections.items()
-    ]
-    (abstract,) = outputs(notebook, "abstract")
-    found = re.findall(r"^- \[\*\*(.*?)\.\*\*\]\((#.*?)\) (.*)$", abstract.data["text/markdown"], re.MULTILINE)
-    wrong = [] if found == wanted else [f"the summary is {found}, the answers begin with {wanted}"]
-    headings = {line.lstrip("# ") for c in notebook.cells if c.cell_type == "markdown" for line in c.source.split("\n")}
-    wrong += [f"the summary links to no heading: {name}" for name in sections if name not in headings]
-    places = [i for i, cell in enumerate(notebook.cells) if outputs_of(cell, "abstract")]
-    return wrong + (
-        [] if places and places[0] < 4 else [f"the summary stands in cell {places}, not on the first screen"]
-    )
-
-
 def wrong_runs(record: dict) -> list[str]:
     """Runs whose own parts do not agree: lengths, and the last epoch against the final measurements."""
     wrong = []
@@ -407,5 +370,4 @@ def problems(notebook) -> list[str]:
         *wrong_texts(notebook, record),
         *wrong_verdicts(notebook, record),
         *wrong_tables(notebook, record),
-        *wrong_first_screen(notebook, record),
     ]

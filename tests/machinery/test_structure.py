@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 
 import pytest
 from conftest import NOTEBOOK, find_record, outputs, set_up_cells
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.utils.capture import capture_output
 
 WIDEST, LARGEST, SET_UP = 120, 60, 805
 
@@ -105,27 +103,6 @@ def test_a_quick_run_speaks_of_its_own_epochs(quick):
         for output in outputs(quick, kind):
             text = output.data["text/markdown"]
             assert not re.search(r"\b(?:10|30|100) epoch|epoch (?:10|30|100)\b|ba seed|năm seed", text), text
-
-
-@pytest.mark.parametrize("source", ["table('a', ['x'], [[1]], 'Chú thích.')", "show('text', 'a', 'Chữ.')"])
-def test_what_runs_again_keeps_its_number_and_is_recorded_once(lab, monkeypatch, source):
-    record = {"shown": {}, "texts": {}, "verdicts": {}, "drawn": {}}
-    monkeypatch.setitem(lab, "RECORD", record)
-    monkeypatch.setitem(lab, "PLACES", {"Hình": {}, "Bảng": {"front": "Bảng 1"}})
-    with capture_output():
-        first = [eval(source, lab), list(record["shown"])]
-        again = [eval(source, lab), list(record["shown"])]
-    assert first == again
-
-
-def test_the_first_screen_waits_for_the_last_cell(notebook):
-    """While the notebook runs, or where it stopped, no number of an older run stands there."""
-    source = next(cell.source for cell in notebook.cells if "FIRST_SCREEN =" in cell.source)
-    shell = InteractiveShell.instance()
-    with capture_output() as captured:
-        shell.run_cell(source, store_history=False).raise_error()
-    texts = [output.data["text/markdown"] for output in captured.outputs]
-    assert texts[0].startswith("*Đang chạy") and not any(re.search(r"\d,\d", text) for text in texts)
 
 
 def test_a_quick_run_is_dated_today(quick):
