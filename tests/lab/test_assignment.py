@@ -139,6 +139,11 @@ def test_the_images_are_all_there(record):
     assert record["profile"] == "full"
 
 
+def test_the_assignments_own_early_stopping_is_run(notebook):
+    source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert 'EarlyStopping(monitor="loss", patience=2)' in source
+
+
 def sections(notebook) -> dict[str, list]:
     """The cells below each heading of level two."""
     found, name = {}, ""

@@ -6,11 +6,11 @@ writes shown.txt anew; read its `git diff` before the commit, since nothing but 
 """
 
 import difflib
-import itertools
 import json
 import os
 import re
 import textwrap
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +106,9 @@ def words_on_lines(lines: list[Line2D], names: dict) -> list[str]:
     for line in lines:
         key, _, metric = str(line.get_gid()).partition(" ")
         name = f"{names[key].rpartition(' ')[0]}” {metric}" if key in names else f"{line.get_gid()}”"
-        form = f"{line.get_linestyle()} {line.get_linewidth():g} {line.get_marker()} {hue(line.get_color())}"
+        dashes, alpha = line._unscaled_dash_pattern[1], line.get_alpha()  # it has no other name
+        form = f"{line.get_linestyle()} {dashes} {line.get_linewidth():g} {line.get_marker()}"
+        form += f" {hue(line.get_color())} {alpha}"
         found.setdefault(f"line “{name} {form}", []).append(line.get_xydata().T)
     return [
         f"{head}; ×{len(xys)}; x {numbers(np.hstack(xys)[0])}; y {numbers(np.hstack(xys)[1])}"
@@ -118,12 +120,13 @@ def words_on_axis(axis) -> str:
     low, high = axis.get_view_interval()
     ticks = zip(axis.get_ticklabels(), axis.get_ticklocs(), strict=True)
     inside = [label.get_text() for label, at in ticks if min(low, high) <= at <= max(low, high)]
-    return f"“{axis.label.get_text()}” {axis.get_scale()} from {low:.4g} to {high:.4g}: {' '.join(inside)}"
+    label = f"“{axis.label.get_text()}” {axis.label.get_rotation():g}°"
+    return f"{label} {axis.get_scale()} from {low:.4g} to {high:.4g}: {' '.join(inside)}"
 
 
 def words_on_figure(fig, names: dict) -> list[str]:
     fig.canvas.draw()
-    found = [f"inches {fig.get_size_inches().round(2)}", *map(words_on, fig.texts)]
+    found = [*map(words_on, fig.texts)]
     for ax in fig.axes:
         found += [f"panel “{ax.get_title()}”", *(words_on_axis(axis) for axis in (ax.xaxis, ax.yaxis) if ax.axison)]
         found += words_on_lines(ax.lines, names)
@@ -143,33 +146,38 @@ def side(data: dict, names: dict) -> str:
     return f"{data['key']} {'; '.join(sorted(set(runs)))}" if runs else numbers
 
 
+def claimed(claim: dict, names: dict) -> str:
+    near = f" within {100 * claim['tolerance']:g} %" if claim["tolerance"] else ""
+    return f"{side(claim['a'], names)} {claim['relation']} {side(claim['b'], names)}{near}"
+
+
 def basis(call: dict, names: dict) -> str:
     """What a call of a text rests on, and whether it held."""
-    claims = [f"{side(c['a'], names)} {c['relation']} {side(c['b'], names)}" for c in call["claims"]]
-    rests = side(call["a"], names) if call["call"] == "value" else ", ".join(claims)
+    claims = ", ".join(claimed(claim, names) for claim in call["claims"])
+    rests = side(call["a"], names) if call["call"] == "value" else claims
     return f"[{'' if call.get('stands', True) else 'not '}{call['call']} {rests}: {call['text']}]"
 
 
 def shown_by(played: Played) -> dict[str, str]:
-    """All that a played notebook shows, by kind and key, in its order."""
-    record, found = find_record(played.notebook), {}
+    """All that a played notebook shows, by kind and key, in its order; of a text that nothing computes, a checksum."""
+    record, texts = find_record(played.notebook), [c for c in played.notebook.cells if c.cell_type == "markdown"]
+    marks = [f"{sha256(c.source.encode()).hexdigest()[:16]} {c.source[:80]}".replace("\n", " ") for c in texts]
+    found = {"texts that nothing computes": "\n".join(marks)}
     names = {key: f"{run['name']} {run['seed']}" for key, run in record["runs"].items()}
-    for output in itertools.chain(*(cell.get("outputs", []) for cell in played.notebook.cells)):
-        about = output.metadata.get("bth2", {"kind": "progress"})
-        if about["kind"] in ("progress", "record"):
-            continue
-        name = f"{about['kind']} {about['key']}"
-        lines, calls = (
-            [output.data.get("text/markdown", about.get("alt"))],
-            record["texts"].get(name, {}).get("said", []),
-        )
-        if about["kind"] == "figure":
-            lines += words_on_figure(played.figures[f"Hình {about['number']}"], names)
-        if about["kind"] == "verdicts":
-            calls = [
-                {"call": v["mark"], "text": v["text"], "claims": [v["claim"]]} for v in record["verdicts"][about["key"]]
-            ]
-        found[name] = "\n".join([*lines, *(basis(call, names) for call in calls)])
+    for cell in played.notebook.cells:
+        for output in cell.get("outputs", []):
+            about = output.metadata.get("bth2", {})
+            name, data = f"{about.get('kind')} {about.get('key')}", output.data
+            calls = record["texts"].get(name, {"said": []})["said"]
+            lines = [data.get("text/markdown", data["text/plain"])]
+            if about.get("kind") == "figure":
+                lines.append(f"{data['image/svg+xml']}; {data['image/png']}")
+                lines += words_on_figure(played.figures[f"Hình {about['number']}"], names)
+            if about.get("kind") == "verdicts":
+                verdicts = record["verdicts"][about["key"]]
+                calls = [{"call": v["mark"], "text": v["text"], "claims": [v["claim"]]} for v in verdicts]
+            if about.get("kind") not in (None, "progress", "record"):
+                found[name] = "\n".join([*lines, *(basis(call, names) for call in calls)])
     return found
 
 

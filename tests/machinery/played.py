@@ -61,7 +61,7 @@ class Played:
         """In place of a picture, which takes seconds; what was drawn is kept for the tests to look at."""
         if form == "svg":
             self.figures[about["metadata"]["Title"].partition(".")[0]] = fig
-        return f"{form} of {fig.get_size_inches()}"
+        return f"{form} of {fig.get_size_inches()} inches, {about.get('dpi')} dots an inch"
 
     def state(self, run) -> list[np.ndarray]:
         """The first weights, W₁ as large as its history says."""
