@@ -1,8 +1,9 @@
 """All that this lab shows, read once by a person and kept in shown.txt: whatever shows something else is a change.
 
-The notebook is played twice, without training: with the runs of the saved record, and with the same runs turned
-round, so that what was higher is lower. After a change that is meant, `APPROVE=1 pytest tests/lab/test_shown.py`
-writes shown.txt anew; read its `git diff` before the commit, since nothing but this reading says that it is right.
+The notebook is played without training, with the runs of its record. After a change that is meant,
+`APPROVE=1 pytest tests/lab/test_shown.py` writes shown.txt anew; read its `git diff` before the commit, since nothing
+but this reading says that it is right. It is played a second time with the same runs turned round, so that what was
+higher is lower: the words must turn, too.
 """
 
 import difflib
@@ -28,18 +29,17 @@ from test_data import good, written
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # means of runs that diverged
 APPROVED = Path(__file__).with_name("shown.txt")
-WORDS = ("abstract", "answer", "caption", "verdicts")  # what turns with the runs
-WORLDS = ("as_saved", "turned")
 OPPOSITE = {"accuracy": lambda x: 1.1 - x, "dead": lambda x: 1 - x, "distinct": lambda x: 785 - x}
 
 
-def as_saved(key: str, values: np.ndarray) -> np.ndarray:
+def as_saved(key: str, values: np.ndarray, seed: int) -> np.ndarray:
     return values
 
 
-def turned(key: str, values: np.ndarray) -> np.ndarray:
-    """Measurements of a run, their order turned round."""
-    return OPPOSITE.get(key.removeprefix("val_"), lambda x: 1 / (x + 0.01))(values)
+def turned(key: str, values: np.ndarray, seed: int) -> np.ndarray:
+    """Measurements of a run, their order turned round; nothing diverges, and seeds hardly differ."""
+    values = np.nan_to_num(values, nan=0.5)
+    return OPPOSITE.get(key.removeprefix("val_"), lambda x: 1 / (x + 0.01))(values) * (1 - seed / 1000)
 
 
 def identity(settings: dict, seed: int) -> str:
@@ -55,11 +55,11 @@ def runs_from(record: dict, change):
     def find(names, e, seed):
         asked = {f.name: names["settings"](getattr(e, f.name)) for f in names["fields"](e)[1:]}
         assert identity(asked, 0) in known, f"no saved run of “{e.name}” has these settings: {asked}"
-        key, run = known.get(identity(asked, seed)) or known[identity(asked, 0)]  # other learning rates are chosen
+        key, run = known.get(identity(asked, seed if change is as_saved else 0), known[identity(asked, 0)])
         whole = record["histories"][key.split("-")[0]]
-        history = {name: change(name, series(values[: run["epochs"]])).tolist() for name, values in whole.items()}
+        history = {name: change(name, series(values[: run["epochs"]]), seed).tolist() for name, values in whole.items()}
         metrics = {
-            part: {name: change(name, series([value]))[0] for name, value in found.items()}
+            part: {name: change(name, series([value]), seed)[0] for name, value in found.items()}
             for part, found in run["metrics"].items()
         }
         return names["Run"](e, seed, history, metrics, [])
@@ -155,7 +155,8 @@ def basis(call: dict, names: dict) -> str:
     """What a call of a text rests on, and whether it held."""
     claims = ", ".join(claimed(claim, names) for claim in call["claims"])
     rests = side(call["a"], names) if call["call"] == "value" else claims
-    return f"[{'' if call.get('stands', True) else 'not '}{call['call']} {rests}: {call['text']}]"
+    text = " / ".join(call.get("texts", [call["text"]]))  # of a reading, also what stands otherwise
+    return f"[{'' if call.get('stands', True) else 'not '}{call['call']} {rests}: {text}]"
 
 
 def shown_by(played: Played) -> dict[str, str]:
@@ -182,21 +183,22 @@ def shown_by(played: Played) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def shown(notebook, tmp_path_factory) -> dict[str, str]:
-    """What the notebook shows of the saved runs, and what it says of them turned round."""
-    folder, found = tmp_path_factory.mktemp("data"), {}
+def play(notebook, tmp_path_factory):
+    """A function that plays the notebook in the full profile, on small random images, its runs changed."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     for name in ("mnist", "cifar10"):
-        (folder / f"{name}.npz").write_bytes(written(np.savez, **good(name)))
+        arrays = {key: np.tile(array, (10, *[1] * (array.ndim - 1))) for key, array in good(name).items()}
+        arrays |= {key: rng.integers(0, 10, x.shape, np.uint8) for key, x in arrays.items() if key[0] == "x"}
+        (folder / f"{name}.npz").write_bytes(written(np.savez, **arrays))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"PROFILE": "full", "DATA_DIR": str(folder), "SEEDS": "3", "WORKERS": "1"}.items():
             patch.setenv(f"BTH2_{name}", value)
-        for change in (as_saved, turned):
-            for name, text in shown_by(Played(notebook, {}, runs_from(find_record(notebook), change))).items():
-                if change is as_saved or (name.startswith(WORDS) and text != found[f"as_saved: {name}"]):
-                    found[f"{change.__name__}: {name}"] = text
-    if os.environ.get("APPROVE"):
-        APPROVED.write_text("\n".join(f"== {name}\n{filled(text)}\n" for name, text in found.items()), "utf-8")
-    return found
+        yield lambda change: Played(notebook, {}, runs_from(find_record(notebook), change))
+
+
+@pytest.fixture(scope="module")
+def saved(play) -> Played:
+    return play(as_saved)
 
 
 def filled(text: str) -> str:
@@ -214,7 +216,10 @@ def alike(a: str, b: str) -> bool:
     return x == y or abs(x - y) <= 1.01 * 10 ** (np.floor(np.log10(max(abs(x), abs(y)))) - 3)
 
 
-def test_the_notebook_shows_what_was_approved(shown):
+def test_the_notebook_shows_what_was_approved(saved):
+    shown = shown_by(saved)
+    if os.environ.get("APPROVE"):
+        APPROVED.write_text("\n".join(f"== {name}\n{filled(text)}\n" for name, text in shown.items()), "utf-8")
     approved = dict(block.split("\n", 1) for block in APPROVED.read_text("utf-8").removeprefix("== ").split("\n\n== "))
     changed = [f"shown, and not approved: {name}" for name in shown if name not in approved]
     for name, text in approved.items():
@@ -230,9 +235,17 @@ def test_the_notebook_shows_what_was_approved(shown):
 SAME_BOTH_WAYS = ("swing ", "dev_loss val_loss ")  # a path turned upside down is as rough, and is stopped earlier
 
 
-def test_every_reading_turns_with_its_runs(shown):
-    """Each reading that stands on the saved runs falls with the same runs turned round."""
-    texts = {world: "\n".join(text for name, text in shown.items() if name.startswith(world)) for world in WORLDS}
-    saved, other = (re.findall(r"(?m)^\[(not )?when (.*?): ", text) for text in texts.values())
-    stuck = [what for (no, what), (fallen, _) in zip(saved, other, strict=True) if not no and not fallen]
-    assert [what for what in stuck if not what.startswith(SAME_BOTH_WAYS)] == [] and len(saved) > 40
+def test_words_turn_with_the_runs(saved, play):
+    """A reading that stands on the saved runs falls, a verb is another one; a number alone has no verb."""
+    stuck, tried = [], 0
+    texts = [find_record(played.notebook)["texts"].values() for played in (saved, play(turned))]
+    for about, other in zip(*texts, strict=True):
+        for a, b in zip(about["said"], other["said"], strict=True):
+            names = {key: key for claim in a["claims"] for side in "ab" for key in claim[side]["runs"]}
+            rests = ", ".join(claimed(claim, names) for claim in a["claims"])
+            verbs = [re.sub(r"[\d,\u202f]+", "", call["text"]) for call in (a, b)]
+            decided = a["claims"] and a.get("stands", a["claims"][0]["p"] is not None and a["claims"][0]["p"] < 0.05)
+            tried += bool(decided)
+            if decided and verbs[0] == verbs[1] and not rests.startswith(SAME_BOTH_WAYS):
+                stuck.append(f"“{a['text']}” stands whatever the runs: {rests}")
+    assert not stuck and tried > 60, "\n".join(stuck)

@@ -64,8 +64,9 @@ class Played:
         return f"{form} of {fig.get_size_inches()} inches, {about.get('dpi')} dots an inch"
 
     def state(self, run) -> list[np.ndarray]:
-        """The first weights, W₁ as large as its history says."""
+        """The first weights; the columns of W₁ as large as the name draws, W₁ itself as its history says."""
         first, *others = [v.numpy() for v in self.names["state_of"](self.names["network"](run.experiment, run.seed))]
+        first *= np.random.default_rng([*run.experiment.name.encode()]).uniform(0.5, 1.5, first.shape[1])
         return [first * run.history["norm_1"][-1] / (np.linalg.norm(first) or 1), *others]
 
     def run(self, heading: str = "") -> None:

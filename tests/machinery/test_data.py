@@ -116,6 +116,7 @@ def test_out_of_reach_is_a_stand_in_that_says_so_and_a_silent_network_cannot_han
     assert (x.shape, x.dtype) == ((1797, *SHAPES[name]), np.uint8), "shapes of the data set, but not its size"
     digits = sklearn.datasets.load_digits()
     assert y.tolist() == digits.target.tolist(), "images have the labels of others"
+    assert not x[:, [0, 1, -2, -1]].any() and not x[:, :, [0, 1, -2, -1]].any(), "the digits are not in the middle"
     assert x.reshape(len(x), -1).max(axis=1).tolist() == [int(15.9 * most) for most in digits.data.max(axis=1)]
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from html import unescape
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -151,6 +152,19 @@ BOTH = pytest.mark.parametrize("which", ["notebook", "quick"])
 def test_every_figure_shows_its_runs(request, which):
     found = wrong_figures(request.getfixturevalue(which))
     assert found == [], "\n".join(found)
+
+
+def test_one_stand_in_of_two_data_sets_marks_every_figure(lab, monkeypatch):
+    monkeypatch.setitem(lab, "RECORD", {"shown": {}, "texts": {}, "drawn": {}})
+    monkeypatch.setitem(lab, "PLACES", {"Hình": {}})
+    for stand_in in (True, False):
+        texts = []
+        monkeypatch.setitem(
+            lab, "DATA", {"a": SimpleNamespace(stand_in=False), "b": SimpleNamespace(stand_in=stand_in)}
+        )
+        monkeypatch.setitem(lab, "print_figure", lambda fig, *_, found=texts, **__: found.extend(fig.texts) or "")
+        lab["figure"]("key", lab["plt"].figure(), "caption", "alt")
+        assert [text.get_text() for text in texts] == ["DỮ LIỆU THAY THẾ"] * 2 * stand_in
 
 
 KINDS = {

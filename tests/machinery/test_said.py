@@ -142,7 +142,9 @@ def test_the_comparison_chooses_the_words(said, runs_like, call, a, b, text):
 def test_a_reading_needs_all_its_claims(said, runs_like):
     test, low, high = said["test"], runs_like(*LOW), runs_like(*HIGH)
     yes, no = test(low) < test(high), test(high) < test(low)
-    assert [said["when"](claims, "A", "B") for claims in (yes, no, [yes, yes], [yes, no])] == ["A", "B", "A", "B"]
+    unclear = test(runs_like(95.0, 97.0)) < test(runs_like(96.0, 96.5))
+    told = [said["when"](claims, "A", "B") for claims in (yes, no, unclear, [yes, yes], [yes, no], [yes, unclear])]
+    assert told == ["A", "B", "B", "A", "B", "B"]
 
 
 def test_several_factors_are_told_as_numbers_and_hold_nothing(said, runs_like):

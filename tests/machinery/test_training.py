@@ -253,6 +253,7 @@ def test_the_recipe_has_every_function_that_training_calls(lab):
 
 
 def test_a_milestone_of_a_longer_training_serves_the_shorter_ones(fresh, two):
+    assert fresh["MILESTONES"] == {fresh["SHORT"], fresh["EPOCHS"]}, "Bài 6 holds the runs of 10 and 30 epochs, too"
     fresh["MILESTONES"], e = {2}, fresh["Experiment"]
     one, same, four = fresh["train_all"](e("a", epochs=1), e("c", epochs=2), e("b", epochs=4), seeds=1)
     assert fresh["PACE"]["work"] == pytest.approx(4 * fresh["work_of"](e("x"))), "an epoch was trained twice"
@@ -318,7 +319,9 @@ def test_a_finished_run_comes_from_the_cache_and_memory_holds_no_weights(tiny, d
 def test_a_stopped_training_goes_on(tiny, data):
     tiny["MILESTONES"] = set()
     adam = tiny["Adam"](learning_rate=0.01)  # more than ten arrays to a run, in an order of their own
-    whole, starts, fit = epochs_of(tiny, tiny["Experiment"]("x", epochs=4, optimizer=adam), data), [], tiny["fit"]
+    began, starts, fit = time.perf_counter(), [], tiny["fit"]
+    whole = epochs_of(tiny, tiny["Experiment"]("x", epochs=4, optimizer=adam), data)
+    assert sum(whole[-1].history["seconds"]) < time.perf_counter() - began, "an epoch has the seconds of others, too"
     tiny["save"](whole[1], tiny["key_of"](whole[1].experiment, 0))
     tiny["fit"] = lambda e, seed, data, start, after: starts.append(start) or fit(e, seed, data, start, after)
     for epochs in (4, 3):  # once the longer one is done, a shorter one may still be asked for
