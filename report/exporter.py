@@ -8,9 +8,12 @@ from the notebook's own record, so the same notebook gives the same bytes everyw
 
 import json
 import re
+import subprocess
 import tempfile
+from concurrent.futures import Future
 from hashlib import sha256
 from pathlib import Path
+from threading import Thread
 
 import fontpkg_jetbrains_mono
 import typst
@@ -20,7 +23,7 @@ from traitlets import List, Unicode, default
 from traitlets.config import Config
 
 from .freshness import FreshnessPreprocessor, ReportError
-from .markup import TypstPreprocessor, quote, spoken
+from .markup import PATIENCE, TypstPreprocessor, quote, spoken
 
 STANDARDS = ["ua-1", "a-2a"]
 FONTS = typst.Fonts(include_system_fonts=False, font_paths=[fontpkg_jetbrains_mono.ROOT / "files"])
@@ -42,6 +45,19 @@ HIDDEN = {
 def notebook_hash(nb) -> str:
     """Return the hash that ties a PDF to its notebook; layout of the JSON file does not matter."""
     return sha256(json.dumps(nb, sort_keys=True).encode()).hexdigest()
+
+
+def first_words(cell) -> str:
+    """Return by what a reader knows a cell."""
+    return " ".join(cell.source.split())[:50]
+
+
+def compile_into(done: Future, path: str, options: dict) -> None:
+    """Compile a file; whoever waits for ``done`` gets the PDF or the error."""
+    try:
+        done.set_result(typst.compile(path, **options))
+    except BaseException as error:
+        done.set_exception(error)
 
 
 class TypstExporter(TemplateExporter):
@@ -105,27 +121,34 @@ class TypstPDFExporter(TypstExporter):
     def from_notebook_node(self, nb, resources=None, **kw):
         """Return the bytes of the PDF and the resources; their ``notes`` say what stands there otherwise."""
         self.markup.rejected, notes = set(), []
-        for suspects in (*INSTEAD, None):
-            text, done = super().from_notebook_node(nb, resources, **kw)
-            try:
-                pdf = self._compile(text, done, STANDARDS)
-                break
-            except typst.TypstError as error:
-                if suspects is None:
-                    notes.append(f"PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.")
-                    pdf = self._without_standards(text, done, notes[-1])
-                    break
-                # Something is beyond Typst: find it, and show its alt text or source instead.
-                for key in self._find_rejected(text, done, suspects):
-                    self.markup.rejected.add(key)
-                    cell = re.match(r"\d+", key)[0]
-                    first, formula = " ".join(nb.cells[int(cell) - 1].source.split())[:50], key.partition(" ")[2]
-                    notes.append(f"Ô {cell} (“{first}”): {INSTEAD[suspects].format(formula)}.")
+        try:
+            pdf, done = self._set(nb, resources, notes, **kw)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            number, cell = max(enumerate(nb.cells, 1), key=lambda pair: len(pair[1].source))
+            place = f"ô {number} (“{first_words(cell)}”)"
+            raise ReportError(f"Sau {PATIENCE} giây vẫn chưa dựng xong: hãy rút ngắn {place}, ô dài nhất.") from None
         for note in notes:
             self.log.warning(note)
         done |= {"output_extension": ".pdf", "notes": notes}
         done.pop("outputs")  # they are inside the PDF
         return pdf, done
+
+    def _set(self, nb, resources, notes: list[str], **kw):
+        """Return the PDF and the resources; ``notes`` gets what is replaced."""
+        for suspects in (*INSTEAD, None):
+            text, done = super().from_notebook_node(nb, resources, **kw)
+            try:
+                return self._compile(text, done, STANDARDS), done
+            except typst.TypstError as error:
+                if suspects is None:
+                    notes.append(f"PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.")
+                    return self._without_standards(text, done, notes[-1]), done
+                # Something is beyond Typst: find it, and show its alt text or source instead.
+                for key in self._find_rejected(text, done, suspects):
+                    self.markup.rejected.add(key)
+                    number, formula = int(re.match(r"\d+", key)[0]), key.partition(" ")[2]
+                    what = INSTEAD[suspects].format(formula)
+                    notes.append(f"Ô {number} (“{first_words(nb.cells[number - 1])}”): {what}.")
 
     def _without_standards(self, text: str, resources, note: str) -> bytes:
         """Return a PDF of which at least the text can be read; raises ReportError if there is none."""
@@ -154,19 +177,18 @@ class TypstPDFExporter(TypstExporter):
         return search(list(pieces))
 
     def _compile(self, text: str, resources, standards: list[str]) -> bytes:
-        """Return the PDF of a Typst text; raises typst.TypstError."""
+        """Return the PDF of a Typst text; raises typst.TypstError, or TimeoutError."""
         with tempfile.TemporaryDirectory() as folder:
+            options = {"root": folder, "font_paths": FONTS, "pdf_standards": standards}
             main = FilesWriter(build_directory=folder).write(text, resources, notebook_name="main")
             glyphs: dict[str, str] = {}
             while True:
+                done: Future = Future()
+                inputs = {"glyphs": json.dumps(glyphs)}
+                # The compiler cannot be stopped: as a daemon it ends with the command.
+                Thread(target=compile_into, args=(done, main, {**options, "sys_inputs": inputs}), daemon=True).start()
                 try:
-                    return typst.compile(
-                        main,
-                        root=folder,
-                        font_paths=FONTS,
-                        sys_inputs={"glyphs": json.dumps(glyphs)},
-                        pdf_standards=standards,
-                    )
+                    return done.result(PATIENCE)
                 except typst.TypstError as error:
                     # The compiler itself knows what its fonts lack: tell it how to say that.
                     missing = "".join(MISSING_GLYPH.findall(str(error.diagnostic)))

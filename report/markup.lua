@@ -2,7 +2,7 @@
 --     pandoc lua markup.lua < fragments.json > typst.json
 -- In:  {"fragments": [{"format": one of pandoc's readers, "text": …, "key": …, "headings": bool}, …],
 --       "rejected": [key of a formula, …]}; formulas that Typst refused stay LaTeX
--- Out: {"title": …, "typst": [code, …], "images": [[source, …], …], "formulas": {key: code}}, the first two
+-- Out: {"title": …, "heading": the title as code, "typst": [code, …], "images": [[source, …], …], "formulas": {key: code}}, the first two
 --      one each for every fragment.
 -- Each fragment is a document of its own: nothing left open in one can reach the next, but for macros and labels.
 
@@ -34,17 +34,36 @@ local function absorb_html(doc)
   doc:walk { RawInline = see, RawBlock = see }
   if not found then return doc end
   doc = doc:walk { Math = function(math) return pandoc.Code(math.text, { mathtype = math.mathtype }) end }
-  return pandoc.read(pandoc.write(doc, 'html'), 'html')
+  return pandoc.read(pandoc.write(doc, 'html'), 'html-auto_identifiers')
 end
 
 -- The filters below go into what they return, but do not look at its outermost elements again: a table
 -- straight inside a Div, or a formula inside a Span, must stand in its place before they run.
+local function anchored(element, content) -- its own anchor before it
+  if element.identifier == '' then return content end
+  local name = anchor(element.identifier)
+  element.identifier = ''
+  return pandoc.utils.type(content) == 'Blocks' and pandoc.Blocks { pandoc.Plain { name } } .. content
+    or pandoc.Inlines { name } .. content
+end
 local UNWRAPPED = {
-  Div = function(div)
-    return pandoc.Blocks(div.identifier == '' and {} or { pandoc.Plain { anchor(div.identifier) } }) .. div.content
+  Div = function(div) return anchored(div, div.content) end,
+  Span = function(span) return anchored(span, span.content) end,
+  Link = function(link) return anchored(link, pandoc.Inlines { link }) end,
+  Table = function(tbl) return anchored(tbl, pandoc.Blocks { tbl }) end,
+  Figure = function(figure)
+    local caption = figure.caption.long
+    local alt = figure.content[1] and pandoc.utils.stringify(figure.content[1]) -- of `![alt](picture)`
+    if pandoc.utils.stringify(caption) == alt then caption = pandoc.Blocks {} end
+    return anchored(figure, figure.content .. caption)
   end,
-  Span = function(span)
-    return pandoc.Inlines(span.identifier == '' and {} or { anchor(span.identifier) }) .. span.content
+  Header = function(header) -- what carries a label stands in the contents, too
+    local anchors = pandoc.Inlines(header.identifier == '' and {} or { anchor(header.identifier) })
+    header = header:walk { RawInline = function(raw)
+      if raw.text:match('^#anchor') then anchors:insert(raw) return {} end
+    end }
+    header.identifier = ''
+    return #anchors > 0 and { pandoc.Plain(anchors), header } or nil
   end,
   Code = function(code)
     local kind = code.attributes.mathtype
@@ -60,6 +79,10 @@ for _, head in ipairs { '\\%a*command%*?%s*%b{}', '\\%a*command%*?%s*\\%a+', '\\
   for _, options in ipairs { '%s*%b[]%s*%b[]', '%s*%b[]', '' } do DEFINITIONS:insert(head .. options .. '%s*%b{}') end
 end
 local function expanded(tex)
+  tex = tex:gsub('\\let%s*(\\%a+)%s*=?%s*(\\%a+)', '\\newcommand{%1}{%2}'):gsub('\\ce%s*(%b{})', function(group)
+    group = group:gsub('([%a)%]])(%d+)', '%1_{%2}'):gsub('([%a}])([+-])%f[%s}]', '%1^{%2}'):gsub('%^(%d*[+-])', '^{%1}')
+    return '\\mathrm' .. group:gsub('<=>', '\\rightleftharpoons '):gsub('%->', '\\rightarrow ')
+  end)
   for _, definition in ipairs(DEFINITIONS) do
     tex = tex:gsub(definition, function(found)
       macros = macros .. found .. '\n'
@@ -119,6 +142,35 @@ local function grouped(tex)
   return tex
 end
 
+-- Pandoc makes a matrix of what stands in fences, runs the columns of the rest together, and loses the rules between
+-- them: each array or matrix gets a mark, by which it is found in Typst's code; `looks` has its rules and fences.
+local function marked(tex, name, looks)
+  local before, rows, after = tex:match('^(.*)\\begin%s*{' .. name .. '}(.-)\\end%s*{' .. name .. '}(.*)$') -- innermost
+  if not before then return tex end
+  local spec, down, across, column, row = rows:match('^%s*(%b{})'), '', '', 0, 0
+  if name ~= 'array' then spec = '' end
+  for mark in spec:gmatch('[lcr|]') do
+    if mark == '|' then down = down .. column .. ', ' else column = column + 1 end
+  end
+  rows = rows:sub(name == 'array' and rows:find(spec, 1, true) + #spec or 1)
+  for mark in rows:gmatch('\\[\\h]l?i?n?e?') do
+    if mark == '\\hline' then across = across .. row .. ', ' elseif mark == '\\\\' then row = row + 1 end
+  end
+  local fenced = before:match('\\left%s*\\?[^%s\\.]%a*%s*$') and after:match('^%s*\\right')
+  local kind = fenced and { '{array}' .. (spec ~= '' and spec or '{c}'), '{array}' } or { '{Bmatrix}', '{Bmatrix}' }
+  looks:insert { augment = across .. down ~= '' and ('augment: #(hline: (%s), vline: (%s)), '):format(across, down) or '',
+    delim = not fenced and '#none' }
+  return marked(before .. '\\opens' .. kind[1] .. '\\text{§' .. #looks .. '}' .. rows:gsub('\\hline', '')
+    .. '\\closes' .. kind[2] .. after, name, looks)
+end
+local function unmarked(code, looks)
+  code = code:gsub('mat%(delim: ("[^"]*"), (upright%("§(%d+)"%))', function(delim, mark, number)
+    local look = looks[tonumber(number)]
+    return 'mat(' .. look.augment .. 'delim: ' .. (look.delim or delim) .. ', ' .. mark
+  end)
+  return (code:gsub('upright%("§%d+"%)%s*%f[,;]', 'zws'):gsub('upright%("§%d+"%) ?', ''))
+end
+
 local function equation(math, key)
   local labels, tex = pandoc.List {}, expanded(math.text)
   for label in tex:gmatch('\\label%s*{(.-)}') do labels:insert(anchor('eq-' .. label)) end
@@ -126,16 +178,17 @@ local function equation(math, key)
   if cited then return call('goto(' .. quote(place('eq-' .. cited)) .. ')', { pandoc.Str(cite(kind, cited)) }) end
   tex = numbered(tex):gsub('\\%a+', TEX):gsub('\\textcolor%s*%b{}', ''):gsub('(%d){,}(%d)', '%1\\text{,}%2')
   tex = grouped(tex)
-  -- Pandoc makes a matrix of what stands in fences, and runs the columns of the rest together.
-  local bare = not tex:find('\\left', 1, true) and not tex:find('{Bmatrix}', 1, true)
-  if bare then tex = tex:gsub('{array}%s*%b{}', '{matrix}'):gsub('{array}', '{matrix}') end
-  if bare then tex = tex:gsub('{s?m?a?l?l?matrix}', '{Bmatrix}') end
+  local looks = pandoc.List {}
+  for _, name in ipairs { 'array', 'smallmatrix', 'matrix' } do tex = marked(tex, name, looks) end
+  tex = tex:gsub('\\opens', '\\begin'):gsub('\\closes', '\\end')
   tex = tex:gsub('(\\begin%s*{cases})(.-)(\\end%s*{cases})', function(open, rows, close)
     return open .. (rows:find('&', 1, true) and rows or rows:gsub('\\\\', ' &\\\\') .. ' &') .. close
   end)
   if not tex:match('%S') then return pandoc.Str('') end -- without an alt text, so no formula
   -- Pandoc takes `\|` for "parallel", which is set as a relation and not as a fence.
-  local opens, fenced = false, (' ' .. tex):gsub('\\Vert%f[%A]', '\\|')
+  local opens, fenced = false, (' ' .. tex):gsub('\\[lr]?Vert%f[%A]', '\\|'):gsub('(\\%a+%s*)\\|', function(head)
+    return (head:match('^\\left%f[%A]') or head:match('^\\right%f[%A]')) and head .. '\\Vert '
+  end)
   fenced = fenced:gsub('([^\\])\\|', function(before)
     opens = not opens
     return before .. (opens and '\\lVert ' or '\\rVert ')
@@ -144,14 +197,14 @@ local function equation(math, key)
   local body = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math(math.mathtype, fenced) } }, 'typst', OPTIONS)
   local code, end_of_body = body:match('^(%$.*%$)(.-)%s*$')
   if not code or end_of_body ~= '' or rejected[key] then return pandoc.Code(math.text) end -- beyond pandoc or Typst
-  if bare then code = code:gsub('mat%(delim: "{"', 'mat(delim: #none') end
+  code = unmarked(code, looks)
   code = code:gsub('cases%b()', function(rows) return (rows:gsub(' & ', ' quad & ')) end)
   code = code:gsub('(%d+) upright%(","%) (%d+)', '"%1,%2"')
   code = code:gsub('%a[%a.]+', TYPST):gsub('delim: "||"', tex:find('Vmatrix', 1, true) and 'delim: "‖"' or 'delim: "|"')
   local display = math.mathtype == 'DisplayMath'
-  local whole = display or math.text:find('\\begin', 1, true) -- no line may end inside it
-  formulas[key] = ('#%s(block: %s, alt: %s, %s.body);'):format(whole and 'formula' or 'math.equation',
-    display, quote((math.text:gsub('%s+', ' '))), code)
+  local rows = tex:find('\\begin', 1, true) or tex:find('\\\\', 1, true) -- no line may end inside it
+  formulas[key] = ('#%s(block: %s, alt: %s, %s.body);'):format(
+    rows and 'formula' or display and 'formula.with(breaks: true)' or 'math.equation', display, quote((math.text:gsub('%s+', ' '))), code)
   return pandoc.Inlines(labels) .. { typst(formulas[key]) }
 end
 
@@ -338,6 +391,7 @@ local function fit(tbl, banded)
 end
 
 local times = {} -- how often a heading's text occurs
+local title -- what stands in it
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
 
 local function filter(fragment)
@@ -353,19 +407,22 @@ local function filter(fragment)
     traverse = 'topdown',
     Header = function(header)
       if not fragment.headings then return pandoc.Para { pandoc.Strong(header.content) } end
-      if header.level <= shift then return pandoc.Plain { anchor(pandoc.utils.stringify(header)) } end -- the title
+      if header.level <= shift then -- the title
+        title = header.content
+        return pandoc.Plain { anchor(pandoc.utils.stringify(header)) }
+      end
       local words = header:walk { Image = function() return {} end }
       if not pandoc.utils.stringify(words):match('%S') then return pandoc.Para(header.content) end -- PDF/UA
       level = math.max(1, math.min(header.level - shift, level + 1)) -- PDF/UA: none may be skipped
       -- A heading that comes again and again, as "Đề bài" does, is none for the contents.
       local again = level > 1 and times[pandoc.utils.stringify(header)] > 1
       local head = ('heading(level: %d, outlined: %s, bookmarked: true)'):format(level, not again)
-      return pandoc.Plain { call(head, header.content),
+      local function unlisted(inline) return call('unlisted', { inline }) end
+      return pandoc.Plain { call(head, header.content:walk { Note = unlisted, Image = unlisted }),
         typst(' #label(' .. quote(place(pandoc.utils.stringify(header))) .. ')') }
     end,
     Para = paragraph,
     Plain = paragraph,
-    Figure = function(figure) return figure.content end,
     Image = function(img)
       fragment.images:insert(img.src)
       local alt = pandoc.utils.stringify(img.caption)
@@ -376,8 +433,9 @@ local function filter(fragment)
       for _, side in ipairs { 'width', 'height' } do
         size[side] = quote(style:match('[;%s]' .. side .. '%s*:%s*([^;]+)') or img.attributes[side] or '')
       end
-      return typst(('#picture(%s, %s, width: %s, height: %s, inline: %s);'):format(quote(fragment.key .. '-' ..
-        #fragment.images), quote(alt), size.width, size.height, not img.attributes.alone))
+      local before = img.identifier == '' and '' or anchor(img.identifier).text
+      return typst(('%s#picture(%s, %s, width: %s, height: %s, inline: %s);'):format(before,
+        quote(fragment.key .. '-' .. #fragment.images), quote(alt), size.width, size.height, not img.attributes.alone))
     end,
     Math = function(math) return equation(math, fragment.key .. ' ' .. math.text) end,
     Link = function(link)
@@ -425,11 +483,14 @@ for _, header in ipairs(headings) do
   end
 end
 
-local result = { title = '', typst = pandoc.List {}, images = pandoc.List {} }
+local result = { title = '', heading = '', typst = pandoc.List {}, images = pandoc.List {} }
 -- The one heading of level 1, if the notebook begins with it, is the document's title.
 local tops = headings:filter(function(header) return header.level == 1 end)
 if #tops == 1 and headings[1].level == 1 then
-  result.title, shift = pandoc.utils.stringify(tops[1]), 1
+  local words = tops[1].content:walk { Image = function() return {} end, Math = function(math)
+    return pandoc.Str((pandoc.write(pandoc.Pandoc { pandoc.Plain { math } }, 'plain'):gsub('^%s*$?(.-)$?%s*$', '%1')))
+  end }
+  result.title, shift = pandoc.utils.stringify(words):gsub('%s+$', ''), 1
 end
 for _, fragment in ipairs(fragments) do
   fragment.images = pandoc.List {}
@@ -438,6 +499,10 @@ for _, fragment in ipairs(fragments) do
       Header = function(header) return header, false end }):walk(filter(fragment))
   end)
   result.typst:insert(pandoc.write(type(doc) == 'userdata' and doc or fragment.source, 'typst', OPTIONS))
+  if title then
+    result.heading = pandoc.write(pandoc.Pandoc { pandoc.Plain(title) }:walk(filter(fragment)), 'typst', OPTIONS)
+    title = nil
+  end
   result.images:insert(fragment.images)
 end
 result.formulas = formulas

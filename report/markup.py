@@ -10,19 +10,19 @@ from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 
 import pypandoc
-from nbconvert.filters import strip_ansi
 from nbconvert.preprocessors import Preprocessor
 from PIL import Image
 from traitlets import Bool, Set
 
-from .browser import flat, readable
+from .browser import flat, for_pandoc, readable
 from .freshness import bth2
 
 LUA = Path(__file__).with_name("markup.lua")
-MARKDOWN = "gfm-emoji-yaml_metadata_block"
-RICH_TEXT = {"text/html": "html", "text/markdown": MARKDOWN, "text/latex": "latex"}  # with pandoc's readers
+MARKDOWN = "gfm-emoji-yaml_metadata_block-gfm_auto_identifiers"
+RICH_TEXT = {"text/html": "html-auto_identifiers", "text/markdown": MARKDOWN, "text/latex": "latex"}  # with pandoc's readers
 # What Jupyter would show of an output, the first that there is.
 FORMS = [*RICH_TEXT, *(f"image/{kind}" for kind in ("svg+xml", "png", "jpeg", "gif", "webp", "bmp", "tiff"))]
+SHOWN = [*FORMS, "text/plain", "application/json", "application/javascript"]  # the rest takes a program of its own
 # Code that only puts words together is not shown: its words are.
 WRITING_KINDS = {"answer", "predictions", "expect", "verdicts", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "record"}
@@ -36,13 +36,17 @@ MATH = re.compile(
     r"^ *(?P<fence>`{3,}|~{3,})[^\n]*\n.*?^ *(?P=fence)|(?<!`)(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`)|\\[^b]"
     r"|\$\$(?P<display>.+?)\$\$|\$(?P<inline>(?:\\.|[^$\\])+)\$(?!\d)"
     r"|^(?P<bare>\\begin\{(?P<name>[a-z]+\*?)\}.*?\\end\{(?P=name)\})|(?<=\]\()(?P<named>attachment:[^()<>\n]*)"
+    r"|(?P<html><svg\b.*?</svg>|<table\b(?:(?!<table\b|<thead).)*?rowspan(?:(?!<table\b|<thead).)*?</table>)"
     r"|(?<=\S)(?P<table>[^\S\n]*\n(?P<left>[> ]*)(?=[^\n|]*\|[^\n]*\n[> ]*\|?(?: *:?-+:? *\|)+(?: *:?-+:?)? *$))",
     re.MULTILINE | re.DOTALL,
 )
+PATIENCE = 120  # seconds that pandoc or Typst may take
 # Rows on paper of what a program printed, and the characters in one.
 LONGEST, BEGINNING, END, WIDTH = 50, 30, 10, 105
 ROW = re.compile(rf"[^\n]{{1,{WIDTH}}}\n?|\n")
 LONGEST_RICH = 300  # rows of a table or text; what is longer is set as if it was printed
+ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # of a terminal
+ENDLESS = re.compile(r"[^\s<>\\&]{2000,}")  # words that nobody reads, on which pandoc would take minutes
 # Control codes, half and private characters, and marks of no width, which would be copied into other words.
 FORBIDDEN = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\xad\u200c\u200d\u2060-\u2064"
@@ -55,7 +59,7 @@ def clean(text: str) -> str:
 
     A backspace takes one character away, a carriage return goes to the start of the line, as in Jupyter.
     """
-    text = unicodedata.normalize("NFC", strip_ansi(text).replace("\r\n", "\n"))
+    text = unicodedata.normalize("NFC", ESCAPES.sub("", text).replace("\r\n", "\n"))
     if "\b" in text or "\r" in text:
         text = "\n".join(map(typed, text.split("\n")))
     return FORBIDDEN.sub(lambda c: spoken(c[0]) if unicodedata.category(c[0]) == "Co" else "", text)
@@ -89,6 +93,8 @@ def tidy(match: re.Match) -> str:
     in_table = match.string[start : start + 40].lstrip("> ")[:1] == "|"
     if match["table"]:
         return match[0] if in_table else f"\n{match['left'].rstrip()}\n{match['left']}"
+    if match["html"]:
+        return for_pandoc(match[0])
     if match["named"]:
         return match["named"].replace(" ", "%20")
     kind = next((kind for kind in ("display", "inline", "bare") if match[kind]), None)
@@ -107,9 +113,24 @@ def quote(text: str) -> str:
     return json.dumps(clean(text), ensure_ascii=False)
 
 
+def left_out(count: int, what: str) -> str:
+    """Return the sentence that stands for what is left out."""
+    return f"Ở đây đã lược bớt {count:,} {what}; notebook có đủ.".replace(",", "\u202f")
+
+
+def shortened(text: str) -> str:
+    """Return a text without the middle of its endless words, but for pictures."""
+
+    def cut(match):
+        sentence = left_out(len(match[0]) - 600, "ký tự")
+        return match[0] if "data:" in match[0] else f"{match[0][:500]} … ({sentence}) … {match[0][-100:]}"
+
+    return ENDLESS.sub(cut, text)
+
+
 def raw(text: str, lang: str | None = None) -> str:
     """Return a Typst block of code (with ``lang``) or of a program's output (without)."""
-    text = quote(text.expandtabs(4 if lang else 8).strip("\n"))
+    text = quote(shortened(text.expandtabs(4 if lang else 8).strip("\n")))
     return f"#raw({text}, block: true, lang: {quote(lang) if lang else 'none'})" if text.strip('" ') else ""
 
 
@@ -121,8 +142,7 @@ def printed(text: str) -> str:
         return raw(text) if text.strip() else ""
     between = "".join(rows[BEGINNING:-END])
     lines = between.count("\n")
-    count = f"{lines or len(between):,}".replace(",", "\u202f")
-    sentence = f"Ở đây đã lược bớt {count} {'dòng' if lines else 'ký tự'}; notebook có đủ."
+    sentence = left_out(lines or len(between), "dòng" if lines else "ký tự")
     return f"{raw(''.join(rows[:BEGINNING]))}\n\n_{sentence}_\n\n{raw(''.join(rows[-END:]))}"
 
 
@@ -130,7 +150,7 @@ def pandoc(fragments: list[dict], rejected: set[str]) -> dict:
     """Convert all fragments in one run of pandoc; ``markup.lua`` says what goes in and comes out."""
     command = [pypandoc.get_pandoc_path(), "lua", LUA]
     text = json.dumps({"fragments": fragments, "rejected": sorted(rejected)}, ensure_ascii=False).encode()
-    done = subprocess.run(command, input=text, capture_output=True, check=False, timeout=300)
+    done = subprocess.run(command, input=text, capture_output=True, check=False, timeout=PATIENCE)
     if done.returncode:
         raise RuntimeError(f"pandoc: {done.stderr.decode(errors='replace')}")
     return json.loads(done.stdout)
@@ -199,7 +219,7 @@ class TypstPreprocessor(Preprocessor):
         resources.update(pictures={}, abstract=[], front=[], fragments={})
         resources.setdefault("outputs", {})
         title = next((cell for cell in nb.cells if cell.cell_type == "markdown"), None)
-        language = nb.metadata.get("language_info", {}).get("name", "python")
+        language = (nb.metadata.get("language_info") or {}).get("name", "python")
         for i, cell in enumerate(nb.cells):
             key = f"{i + 1}"
             if cell.cell_type == "markdown":
@@ -212,8 +232,16 @@ class TypstPreprocessor(Preprocessor):
                 if kinds & WRITING_KINDS or folded(cell, 0, "source_hidden"):
                     cell.source = ""
                 cell.outputs = [] if folded(cell, 1, "outputs_hidden") else join_streams(cell.outputs)
+                height, dropped = 0, []
                 for j, output in enumerate(cell.outputs, 1):
-                    self._output(output, f"{key}.{j}")
+                    if height <= LONGEST_RICH or bth2(output) or "image/" in str([*output.get("data", ())]):
+                        self._output(output, f"{key}.{j}")
+                        height += self.height + 2
+                    else:
+                        dropped.append(output)
+                        output["typst"] = ""
+                if dropped:
+                    dropped[0]["typst"] = f"_{left_out(len(dropped), 'kết quả')}_"
             language_here = cell.metadata.get("magics_language", language) if cell.cell_type == "code" else None
             self._set(cell, raw(cell.source, language_here), cell.source, key)
         self._convert()
@@ -222,12 +250,14 @@ class TypstPreprocessor(Preprocessor):
     def _set(self, owner, typst: str, source: str, key: str) -> None:
         """Put the Typst code of a cell or output in its place, the source in plain letters where it was rejected."""
         self.resources["fragments"][key] = typst
+        self.height = min(len(ROW.findall(source)), LONGEST)
         if key in self.rejected:
             typst = raw("".join(c if c.isalnum() or c.isascii() else spoken(c) for c in clean(source)))
         owner["typst"] = typst
 
     def _output(self, output, key: str) -> None:
-        """Fill in one output; with nothing if the report leaves it out."""
+        """Fill in one output, with nothing if the report leaves it out; ``height`` says how many rows it is."""
+        self.height = 0
         kind = bth2(output).get("kind")
         if kind in ("abstract", "front"):
             self.resources[kind].append(output)
@@ -245,8 +275,10 @@ class TypstPreprocessor(Preprocessor):
         """Fill in an output of several forms from the one that Jupyter shows, or the next that can be read."""
         meta, data = bth2(output), output.get("data", {})  # none in what later formats may hold
         plain = data.get("text/plain", "")
-        nameless = WIDGET in data or re.fullmatch(r"<[^\n]*>", plain.strip())
-        browser = [mime for mime in data if mime.startswith("application/vnd.") and not re.match(r" *\d+%\|", plain)]
+        if "application/json" in data and OBJECT.match(plain):
+            plain = json.dumps(data["application/json"], ensure_ascii=False, indent=2)
+        nameless = WIDGET in data or re.fullmatch(r"<[^\n]*>(\n\nIf you see.*)?", plain.strip(), re.DOTALL)
+        browser = [mime for mime in data if mime not in SHOWN and not re.match(r" *\d+%\|", plain)]
         self._set(output, "" if WIDGET in data or OBJECT.match(plain) else printed(plain), plain, key)
         if "caption" in meta:
             self._add(output, "caption", MARKDOWN, meta["caption"], key + "-caption")
@@ -257,12 +289,13 @@ class TypstPreprocessor(Preprocessor):
                 if widget:
                     browser.append("HTML")
                     content = content if nameless else ""
-            flattened = flat(content) if mime == "text/html" else content
-            if mime in RICH_TEXT and len(ROW.findall(flattened)) > LONGEST_RICH:
-                self._set(output, printed(flattened if nameless or not plain.strip() else plain), plain, key)
-                return
             if mime in RICH_TEXT and content.strip():
-                self._add(output, "typst", RICH_TEXT[mime], content, key)
+                flattened = flat(content) if mime == "text/html" else content
+                self.height = len(ROW.findall(flattened))
+                if self.height > LONGEST_RICH:
+                    self._set(output, printed(flattened if nameless or not plain.strip() else plain), plain, key)
+                else:
+                    self._add(output, "typst", RICH_TEXT[mime], content, key)
                 return
             if mime not in RICH_TEXT and content:
                 alt = meta.get("alt") or (plain if not nameless else "") or "Hình do mã vẽ ra"
@@ -272,9 +305,10 @@ class TypstPreprocessor(Preprocessor):
                 if self._picture(key, mime, content) or not output["typst"]:
                     output["typst"] = drawing
                 if key in self.resources["pictures"]:
+                    self.height = 0
                     return
         if browser and (nameless or not plain.strip()):
-            name = re.sub(r"application/vnd\.|\W?v\d.*|\+json|jupyter\.|-view", "", browser[0])
+            name = re.sub(r"application/(vnd\.)?|\W?v\d.*|\+json|jupyter\.|-view", "", browser[0])
             output["typst"] = f"#emph({quote(f'[Nội dung tương tác ({name}): chỉ xem được trong notebook]')})"
 
     def _picture(self, key: str, mime: str | None, content: str | bytes) -> bool:
@@ -292,7 +326,7 @@ class TypstPreprocessor(Preprocessor):
     def _add(self, owner, field: str, reader: str, text: str, key: str) -> None:
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
         # Without an end of line pandoc would not take a table's last row for one.
-        text = clean(text) + "\n"
+        text = shortened(clean(text)) + "\n"
         text = MATH.sub(tidy, text) if reader == MARKDOWN else text
         # The headings of cells are those of the document; an output has none of these.
         fragment = {"format": reader, "text": text, "key": key, "headings": "cell_type" in owner}
@@ -301,7 +335,8 @@ class TypstPreprocessor(Preprocessor):
     def _convert(self) -> None:
         """Run pandoc and put what it returns in its places, if anything: what stands there is next best."""
         converted = pandoc([fragment for fragment, *_ in self.fragments], self.rejected)
-        self.resources["title"], self.resources["formulas"] = converted["title"], dict(converted["formulas"])
+        for name in ("title", "heading", "formulas"):
+            self.resources[name] = converted[name] or {}
         for (fragment, owner, field), typst, images in zip(
             self.fragments, converted["typst"], converted["images"], strict=True
         ):
