@@ -66,14 +66,11 @@ def flat(html: str) -> str:
     return unescape(re.sub("<[^>]*>", "", re.sub(r"(?i)<(?:tr|li|p|br|dt|h\d)\b", r"\n\g<0>", html)))
 
 
-def readable(html: str) -> tuple[str, str]:
-    """Return what of HTML can be read on paper ("" if nothing), and what it is otherwise.
-
-    That is ``"widget"`` where a program of the browser's shows more or better than what is left, else ``""``.
-    """
+def readable(html: str) -> tuple[str, bool]:
+    """Return what of HTML can be read on paper, and whether a program of the browser's shows more or better."""
     html = for_pandoc(html)
     if not SIGNS.search(html):
-        return (html, "") if "<img" in html or flat(html).strip() else ("", "")
+        return html if "<img" in html or flat(html).strip() else "", False
     soup = BeautifulSoup(html, "html.parser")
     boxes = soup.find(["div", *LIVE[1:]]) is not None
     widget = soup.find(LIVE) is not None
@@ -81,14 +78,12 @@ def readable(html: str) -> tuple[str, str]:
     for element in soup(lambda tag: tag.name in UNSEEN or hidden(tag)):
         widget = widget or element.name != "style"
         element.extract()
-    for notice in soup(string=NOTICE):
-        notice.parent.extract()
-    for empty in soup(lambda tag: tag.name == "img" and not tag.get("src")):  # for a script to fill
-        empty.extract()
+    for notice in [text.parent for text in soup(string=NOTICE)] + soup.select("img:not([src]), img[src='']"):
+        notice.extract()
     for items in soup.select(".list-inline"):  # R's vectors
         items.replace_with(" · ".join(item.get_text(" ", strip=True) for item in items("li")))
     if not soup.find(STRUCTURE) and widget and first:  # an animation
         source = re.sub(r"[\\\s]", "", first[0])
-        return f'<img alt="Ảnh đầu của hoạt hình" src="{source}">', ""
+        return f'<img alt="Ảnh đầu của hoạt hình" src="{source}">', False
     text = str(soup) if soup.find("img") or soup.get_text(strip=True) else ""
-    return text, "widget" if widget and boxes and not soup.find(STRUCTURE) else ""
+    return text, widget and boxes and not soup.find(STRUCTURE)

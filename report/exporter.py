@@ -1,19 +1,17 @@
 """nbconvert exporters: a notebook as Typst, and as a PDF that Typst sets.
 
-    jupyter nbconvert --to report.exporter.TypstPDFExporter notebook.ipynb
-
-run from the repository's root. Only the fonts of the ``typst`` and ``fontpkg`` wheels are used, and a date
-from the notebook's own record, so the same notebook gives the same bytes everywhere.
+Only the fonts of the ``typst`` and ``fontpkg`` wheels are used, and a date from the notebook's own record,
+so the same notebook gives the same bytes everywhere.
 """
 
 import json
 import re
 import subprocess
 import tempfile
-from concurrent.futures import Future
 from hashlib import sha256
+from multiprocessing import TimeoutError
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from threading import Thread
 
 import fontpkg_jetbrains_mono
 import typst
@@ -25,8 +23,10 @@ from traitlets.config import Config
 from .freshness import FreshnessPreprocessor, ReportError
 from .markup import PATIENCE, TypstPreprocessor, quote, spoken
 
+TEMPLATES = Path(__file__).with_name("templates")
 STANDARDS = ["ua-1", "a-2a"]
 FONTS = typst.Fonts(include_system_fonts=False, font_paths=[fontpkg_jetbrains_mono.ROOT / "files"])
+COMPILER = ThreadPool(1)  # a compiler cannot be stopped: it is left behind, and ends with the command
 MISSING_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 # What may be at fault, in the order in which it is looked for, and what then stands in its place.
 INSTEAD = {
@@ -52,30 +52,14 @@ def first_words(cell) -> str:
     return " ".join(cell.source.split())[:50]
 
 
-def compile_into(done: Future, path: str, options: dict) -> None:
-    """Compile a file; whoever waits for ``done`` gets the PDF or the error."""
-    try:
-        done.set_result(typst.compile(path, **options))
-    except BaseException as error:
-        done.set_exception(error)
-
-
 class TypstExporter(TemplateExporter):
     """Write a notebook as Typst text, with its pictures as files beside it."""
 
-    export_from_notebook = "Typst"
     output_mimetype = "text/x-typst"
-
-    course = Unicode("Thực hành Deep learning cho Khoa học dữ liệu (DS201)", help="The line above the title.").tag(
-        config=True
-    )
-
     file_extension = Unicode(".typ").tag(config=True)
     template_extension = Unicode(".typ.j2").tag(config=True, affects_environment=True)
     template_name = Unicode("bth2_typst").tag(config=True, affects_template=True)
-    extra_template_basedirs = List([str(Path(__file__).with_name("templates"))]).tag(
-        config=True, affects_environment=True
-    )
+    extra_template_basedirs = List([str(TEMPLATES)]).tag(config=True, affects_environment=True)
 
     @default("default_preprocessors")
     def _default_preprocessors_default(self):
@@ -106,27 +90,23 @@ class TypstExporter(TemplateExporter):
 
     def from_notebook_node(self, nb, resources=None, **kw):
         """Return the Typst text and the resources."""
-        resources = self._init_resources(resources)
-        resources["notebook_hash"] = notebook_hash(nb)
-        resources["course"] = self.course
-        return super().from_notebook_node(nb, resources, **kw)
+        return super().from_notebook_node(nb, (resources or {}) | {"notebook_hash": notebook_hash(nb)}, **kw)
 
 
 class TypstPDFExporter(TypstExporter):
     """Set a notebook as a PDF that conforms to PDF/UA-1 and PDF/A-2a."""
 
-    export_from_notebook = "PDF qua Typst"
     output_mimetype = "application/pdf"
 
     def from_notebook_node(self, nb, resources=None, **kw):
-        """Return the bytes of the PDF and the resources; their ``notes`` say what stands there otherwise."""
+        """Return the PDF and the resources; their ``notes`` say what stands there otherwise."""
         self.markup.rejected, notes = set(), []
         try:
             pdf, done = self._set(nb, resources, notes, **kw)
         except (TimeoutError, subprocess.TimeoutExpired):
             number, cell = max(enumerate(nb.cells, 1), key=lambda pair: len(pair[1].source))
-            place = f"ô {number} (“{first_words(cell)}”)"
-            raise ReportError(f"Sau {PATIENCE} giây vẫn chưa dựng xong: hãy rút ngắn {place}, ô dài nhất.") from None
+            what = f"hãy rút ngắn ô {number} (“{first_words(cell)}”), ô dài nhất"
+            raise ReportError(f"Sau {PATIENCE} giây vẫn chưa dựng xong: {what}.") from None
         for note in notes:
             self.log.warning(note)
         done |= {"output_extension": ".pdf", "notes": notes}
@@ -183,12 +163,9 @@ class TypstPDFExporter(TypstExporter):
             main = FilesWriter(build_directory=folder).write(text, resources, notebook_name="main")
             glyphs: dict[str, str] = {}
             while True:
-                done: Future = Future()
-                inputs = {"glyphs": json.dumps(glyphs)}
-                # The compiler cannot be stopped: as a daemon it ends with the command.
-                Thread(target=compile_into, args=(done, main, {**options, "sys_inputs": inputs}), daemon=True).start()
+                options["sys_inputs"] = {"glyphs": json.dumps(glyphs)}
                 try:
-                    return done.result(PATIENCE)
+                    return COMPILER.apply_async(typst.compile, (main,), options).get(PATIENCE)
                 except typst.TypstError as error:
                     # The compiler itself knows what its fonts lack: tell it how to say that.
                     missing = "".join(MISSING_GLYPH.findall(str(error.diagnostic)))

@@ -39,12 +39,10 @@ end
 
 -- The filters below go into what they return, but do not look at its outermost elements again: a table
 -- straight inside a Div, or a formula inside a Span, must stand in its place before they run.
-local function anchored(element, content) -- its own anchor before it
-  if element.identifier == '' then return content end
-  local name = anchor(element.identifier)
+local function anchored(element, content) -- its anchor before it
+  local name, blocks = element.identifier, pandoc.utils.type(content) == 'Blocks'
   element.identifier = ''
-  return pandoc.utils.type(content) == 'Blocks' and pandoc.Blocks { pandoc.Plain { name } } .. content
-    or pandoc.Inlines { name } .. content
+  return name == '' and content or { blocks and pandoc.Plain { anchor(name) } or anchor(name) } .. content
 end
 local UNWRAPPED = {
   Div = function(div) return anchored(div, div.content) end,
@@ -57,13 +55,9 @@ local UNWRAPPED = {
     if pandoc.utils.stringify(caption) == alt then caption = pandoc.Blocks {} end
     return anchored(figure, figure.content .. caption)
   end,
-  Header = function(header) -- what carries a label stands in the contents, too
-    local anchors = pandoc.Inlines(header.identifier == '' and {} or { anchor(header.identifier) })
-    header = header:walk { RawInline = function(raw)
-      if raw.text:match('^#anchor') then anchors:insert(raw) return {} end
-    end }
-    header.identifier = ''
-    return #anchors > 0 and { pandoc.Plain(anchors), header } or nil
+  Header = function(header)
+    header.content = anchored(header, header.content)
+    return header
   end,
   Code = function(code)
     local kind = code.attributes.mathtype

@@ -6,29 +6,37 @@ import re
 import subprocess
 import unicodedata
 from base64 import b64decode
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 
 import pypandoc
 from nbconvert.preprocessors import Preprocessor
 from PIL import Image
-from traitlets import Bool, Set
 
 from .browser import flat, for_pandoc, readable
 from .freshness import bth2
 
 LUA = Path(__file__).with_name("markup.lua")
 MARKDOWN = "gfm-emoji-yaml_metadata_block-gfm_auto_identifiers"
-RICH_TEXT = {"text/html": "html-auto_identifiers", "text/markdown": MARKDOWN, "text/latex": "latex"}  # with pandoc's readers
+RICH_TEXT = {
+    "text/html": "html-auto_identifiers",
+    "text/markdown": MARKDOWN,
+    "text/latex": "latex",
+}  # with pandoc's readers
 # What Jupyter would show of an output, the first that there is.
-FORMS = [*RICH_TEXT, *(f"image/{kind}" for kind in ("svg+xml", "png", "jpeg", "gif", "webp", "bmp", "tiff"))]
+SVG = "image/svg+xml"
+FORMS = [*RICH_TEXT, SVG, *(f"image/{kind}" for kind in ("png", "jpeg", "gif", "webp", "bmp", "tiff"))]
 SHOWN = [*FORMS, "text/plain", "application/json", "application/javascript"]  # the rest takes a program of its own
 # Code that only puts words together is not shown: its words are.
 WRITING_KINDS = {"answer", "predictions", "expect", "verdicts", "abstract", "front"}
 DROPPED_KINDS = {"caption", "progress", "record"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 OBJECT = re.compile(r"<IPython\.core\.display\.\w+ object>")
-FOLDED = ("hide_input", "_kg_hide-input"), ("hide_output", "_kg_hide-output")  # by extensions and Kaggle
+# Sources and outputs that are folded away: by JupyterLab, extensions, Kaggle, and for sources by Colab and Quarto.
+SOURCE_FOLDED = "source_hidden", "hide_input", "_kg_hide-input"
+OUTPUT_FOLDED = "outputs_hidden", "hide_output", "_kg_hide-output"
+ECHO_FALSE = re.compile(r"(#\|.*\n)*#\| *echo: *false")
 
 # Jupyter takes formulas out before it reads Markdown, so that no line of theirs begins a list, and
 # blanks may follow the dollar. Code is matched first, to be left alone. A table may follow a line of text.
@@ -55,13 +63,9 @@ FORBIDDEN = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return the text without what neither Typst nor PDF can hold, its accents composed.
-
-    A backspace takes one character away, a carriage return goes to the start of the line, as in Jupyter.
-    """
+    """Return the text as Jupyter shows it, accents composed, without what neither Typst nor PDF can hold."""
     text = unicodedata.normalize("NFC", ESCAPES.sub("", text).replace("\r\n", "\n"))
-    if "\b" in text or "\r" in text:
-        text = "\n".join(map(typed, text.split("\n")))
+    text = "\n".join(map(typed, text.split("\n")))
     return FORBIDDEN.sub(lambda c: spoken(c[0]) if unicodedata.category(c[0]) == "Co" else "", text)
 
 
@@ -156,14 +160,6 @@ def pandoc(fragments: list[dict], rejected: set[str]) -> dict:
     return json.loads(done.stdout)
 
 
-def from_base64(text: str | bytes) -> bytes:
-    """Return what a text in base64 stands for, or nothing where it is broken."""
-    try:
-        return b64decode(text)
-    except ValueError:
-        return b""
-
-
 def picture(content: bytes) -> tuple[str, bytes] | None:
     """Return the kind of a picture, by its bytes, and the bytes as Typst and PDF/A take them; None if it is none."""
     if re.match(rb"\s*(\xef\xbb\xbf)?\s*<(svg|\?xml|!--|!DOCTYPE svg)", content) and b"<svg" in content:
@@ -178,15 +174,9 @@ def picture(content: bytes) -> tuple[str, bytes] | None:
         return None
 
 
-def folded(cell, part: int, name: str) -> bool:
-    """Tell whether the author has folded a cell's source (part 0) or outputs (1) away."""
-    meta = cell.metadata
-    return (
-        bool(meta.get("jupyter", {}).get(name))
-        or any(meta.get(key) for key in FOLDED[part])
-        or (part == 0 and meta.get("cellView") == "form")
-        or (part == 0 and bool(re.match(r"(#\|.*\n)*#\| *echo: *false", cell.source)))
-    )
+def folded(cell, *names: str) -> bool:
+    """Tell whether the author has folded a part of a cell away, by one of these names."""
+    return any(cell.metadata.get(name) or cell.metadata.get("jupyter", {}).get(name) for name in names)
 
 
 def join_streams(outputs: list) -> list:
@@ -201,20 +191,17 @@ def join_streams(outputs: list) -> list:
 
 
 class TypstPreprocessor(Preprocessor):
-    """Give cells and outputs what they hold as Typst, and collect the pictures as files.
+    """Give cells and outputs what they hold as ``typst``, and outputs their ``caption``.
 
-    It stands in ``typst``, of every cell and of every output, which also gets a ``caption`` where it
-    has one. Pictures become ``resources["outputs"]``, as nbconvert's writers expect, and
-    ``resources["pictures"]``, key to path, by which the Typst code names them. What belongs on page 1
-    becomes ``resources["abstract"]`` and ``resources["front"]``. A key begins with the cell's number;
-    ``resources["fragments"]`` and ``resources["formulas"]`` hold the code of each.
+    Into the resources go ``outputs``, the files of pictures, and ``pictures``, key to path; ``abstract`` and
+    ``front``, for page 1; ``fragments`` and ``formulas``, the code of each. A key begins with the cell's number.
     """
 
-    enabled = Bool(True).tag(config=True)
-    rejected = Set(help="Keys of fragments, formulas and pictures that Typst could not compile.")
+    enabled = True
+    rejected: frozenset[str] | set[str] = frozenset()  # keys of fragments, formulas and pictures beyond Typst
 
     def preprocess(self, nb, resources):
-        """Return the notebook and the resources, both filled as the class says."""
+        """Fill the notebook and the resources as the class says."""
         self.resources, self.fragments = resources, []
         resources.update(pictures={}, abstract=[], front=[], fragments={})
         resources.setdefault("outputs", {})
@@ -229,9 +216,10 @@ class TypstPreprocessor(Preprocessor):
                 continue
             if cell.cell_type == "code":
                 kinds = {bth2(output).get("kind") for output in cell.outputs}
-                if kinds & WRITING_KINDS or folded(cell, 0, "source_hidden"):
+                form = cell.metadata.get("cellView") == "form" or ECHO_FALSE.match(cell.source)
+                if kinds & WRITING_KINDS or form or folded(cell, *SOURCE_FOLDED):
                     cell.source = ""
-                cell.outputs = [] if folded(cell, 1, "outputs_hidden") else join_streams(cell.outputs)
+                cell.outputs = [] if folded(cell, *OUTPUT_FOLDED) else join_streams(cell.outputs)
                 height, dropped = 0, []
                 for j, output in enumerate(cell.outputs, 1):
                     if height <= LONGEST_RICH or bth2(output) or "image/" in str([*output.get("data", ())]):
@@ -302,26 +290,26 @@ class TypstPreprocessor(Preprocessor):
                 size = output.metadata.get(mime) or output.metadata
                 size = "".join(f", {side}: {quote(str(size.get(side, '')))}" for side in ("width", "height"))
                 drawing = f"#picture({quote(key)}, {quote(alt)}{size})"
-                if self._picture(key, mime, content) or not output["typst"]:
+                kept = self._picture(key, content.encode() if mime == SVG else content)
+                if kept or not output["typst"]:
                     output["typst"] = drawing
-                if key in self.resources["pictures"]:
+                if kept:
                     self.height = 0
                     return
         if browser and (nameless or not plain.strip()):
             name = re.sub(r"application/(vnd\.)?|\W?v\d.*|\+json|jupyter\.|-view", "", browser[0])
             output["typst"] = f"#emph({quote(f'[Nội dung tương tác ({name}): chỉ xem được trong notebook]')})"
 
-    def _picture(self, key: str, mime: str | None, content: str | bytes) -> bool:
-        """Keep a picture under its key; False when it is none, or one Typst cannot read."""
-        if isinstance(content, str):
-            content = content.encode() if mime == "image/svg+xml" else from_base64(content)
-        found = picture(content) if key not in self.rejected else None
-        if found:
-            folder = self.resources.get("output_files_dir") or "figures"
-            path = f"{Path(folder).as_posix()}/{key}.{found[0]}"
-            self.resources["pictures"][key] = path
-            self.resources["outputs"][path] = found[1]
-        return found is not None
+    def _picture(self, key: str, content: str | bytes) -> bool:
+        """Keep a picture, a text being base64, under its key; False when it is none, or one Typst cannot read."""
+        with suppress(ValueError):
+            content = b64decode(content) if isinstance(content, str) else content
+            if key not in self.rejected and (found := picture(content)):
+                folder = self.resources.get("output_files_dir") or "figures"
+                self.resources["pictures"][key] = path = f"{Path(folder).as_posix()}/{key}.{found[0]}"
+                self.resources["outputs"][path] = found[1]
+                return True
+        return False
 
     def _add(self, owner, field: str, reader: str, text: str, key: str) -> None:
         """Keep a fragment for pandoc, and where the Typst code it becomes will stand."""
@@ -347,19 +335,15 @@ class TypstPreprocessor(Preprocessor):
             owner[field] = raw(fragment["text"]) if key in self.rejected else typst or owner.get(field, "")
 
     def _linked_picture(self, key: str, source: str, attachments: dict) -> None:
-        """Keep a picture that a text names, if it is an attachment, a data URI or a file at hand.
-
-        Nothing is fetched from the network; the alt text then stands for the picture.
-        """
+        """Keep a picture that a text names: an attachment, a data URI or a file at hand, nothing from the network."""
         name = clean(unquote(source))
         if name.startswith("attachment:"):
             named = {clean(unquote(attachment)): forms for attachment, forms in attachments.items()}
             for mime, content in named.get(name.removeprefix("attachment:"), {}).items():
-                self._picture(key, mime, content)
-        elif match := re.fullmatch(r"data:([^;,]+)[^,]*?(;base64)?,(.*)", source, re.DOTALL):
-            content = unquote_to_bytes(match[3])
-            self._picture(key, match[1], from_base64(content) if match[2] else content)
+                self._picture(key, content.encode() if mime == SVG else content)
+        elif match := re.fullmatch(r"data:[^,]*?(;base64)?,(.*)", source, re.DOTALL):
+            self._picture(key, unquote(match[2]) if match[1] else unquote_to_bytes(match[2]))
         elif not re.match(r"[a-zA-Z]+:", source):
             path = Path(self.resources["metadata"].get("path", ""), unquote(source))
             if path.is_file():
-                self._picture(key, None, path.read_bytes())
+                self._picture(key, path.read_bytes())
