@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import nbformat
-from nbformat.validator import iter_validate
+from nbformat.validator import iter_validate, normalize
 
 from .exporter import TypstPDFExporter
 from .freshness import ReportError, staleness
@@ -16,10 +16,14 @@ from .freshness import ReportError, staleness
 
 def fault(nb: dict) -> str | None:
     """Say which cell of a notebook in format 4 is the first that lacks something, as Jupyter's own check finds it."""
-    for error in iter_validate(nb, version=4, version_minor=nb.get("nbformat_minor", 5), relax_add_props=True):
-        path, key = [*error.absolute_path, "", "", "", ""], re.match(r"'(\w+)' is a required", error.message)
-        if path[0] == "metadata" or (key and key[1] == "id"):
-            continue  # opened nevertheless, or mended by nbformat
+    minor = nb.get("nbformat_minor", 5)
+    for cell in nb.get("cells", ()) if minor >= 5 else ():
+        if isinstance(cell, dict):
+            cell.setdefault("id", "x")  # nbformat mends ids, but finds one fault in a cell
+    for error in iter_validate(nb, version=4, version_minor=minor, relax_add_props=True):
+        path, key = [*error.absolute_path, *[""] * 5], re.match(r"'(\w+)' is a required", error.message)
+        if "metadata" in (path[0], path[2]):
+            continue  # which nbformat strips
         place = f"ô {path[1] + 1}" if path[0] == "cells" and path[1] != "" else "notebook"
         place += f", output {path[3] + 1}," if path[2] == "outputs" and path[3] != "" else ""
         return f"{place} {f'thiếu khoá “{key[1]}”' if key else f'sai định dạng ({error.message[:100]})'}"
@@ -34,7 +38,8 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
             nb = json.loads(text := path.read_text(encoding="utf-8-sig"))
             what = fault(nb if nb["nbformat"] == 4 else nbformat.reads(text, as_version=4))
             if what is None:
-                return nbformat.reads(text, as_version=4)
+                nb = nbformat.reads(text, as_version=4)
+                return normalize(nb, relax_add_props=True, strip_invalid_metadata=True)[1]
     except FileNotFoundError:
         raise ReportError(f"Không tìm thấy notebook {path}.") from None
     except (OSError, ValueError, TypeError, LookupError, AttributeError, nbformat.ValidationError) as error:

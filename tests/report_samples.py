@@ -95,3 +95,59 @@ def course_notebook(*cells, profile="full", stand_in=False, **settings) -> Noteb
     }
     last.outputs = [display({"text/plain": "Đã ghi."}, kind="record", record=record)]
     return nb
+
+
+# What libraries write for browsers
+FRAME = (
+    "<div>\n<style scoped>\n    .dataframe tbody tr th {\n        vertical-align: top;\n    }\n</style>\n"
+    "<table border='1'><thead><tr style='text-align: right;'><th></th><th>tên_cột</th><th>điểm</th></tr></thead><tbody>"
+    "<tr><th>0</th><td>#a$</td><td>1.25</td></tr><tr><th>1</th><td>*b_</td><td>-3e-05</td></tr></tbody></table></div>"
+)
+IN_FRAME = "tên_cột điểm 0 #a$ 1.25 1 *b_ −3e-05"
+OBJECT = "<IPython.core.display.HTML object>"
+PLOTLY, WIDGET = "application/vnd.plotly.v1+json", "application/vnd.jupyter.widget-view+json"
+ONLY_THERE = "[Nội dung tương tác ({}): chỉ xem được trong notebook]"
+XARRAY = (
+    "<div><svg style='width: 0'><symbol id='i'/></svg><pre>&lt;xarray.Dataset&gt; 2</pre><div style='display:none'>"
+    "<ul><li><input><label>Dimensions:</label></li></ul><img src='data:image/png;base64,AAAA'></div></div>"
+)
+COLAB = (
+    f"<div>{FRAME}<div><button title='nút' style='display:none;'><svg height='24px' width='24px'>"
+    "<path d='M0 0h24v24'/></svg>bấm</button><script>const q = 1</script></div></div>"
+)
+MAP = "<div><span>Make this Notebook Trusted to load map</span><iframe srcdoc='x'></iframe></div>"
+VIDEO = "<video><source src='data:video/mp4;base64,AA'>Your browser does not support the video tag.</video>"
+VECTOR = "<dl><dt>$ten</dt><dd><ol class=list-inline><li>'a_1'</li><li>'b_2'</li></ol></dd></dl>"
+SPAN = (
+    "<table><tr><th rowspan='2'>Tập</th><th>90001</th><th>90002</th></tr>"
+    "<tr><td>10001</td><td>10002</td></tr><tr><td>C</td><td>10101</td><td>10102</td></tr></table>"
+)
+SIDE = "<table><tr><th rowspan=2>Tập</th><th>90001</th><th>90002</th></tr><tr><td>10001</td><td>10002</td></tr></table>"
+WITH_CAPTION = '<figure><img src="attachment:i.png" alt="8"><figcaption>Chú <b>thích</b></figcaption></figure>'
+VEGA = "<VegaLite 5 object>\n\nIf you see this message, it means the renderer has not been enabled."
+LINKED = "\x1b]8;;http://a.vn\x1b\\liên\x1b]8;;\x1b\\ \x1b]8;;http://b.vn\x07kết\x1b]8;;\x07 \x1b(Bxa"
+DRAWING = f"<table><tr><td>Bytes</td><td>{SVG}<svg width='16'><path/></svg></td></tr></table>"
+
+
+def grid(columns: int, rows: int) -> str:
+    """A Markdown table; its cell in row r and column c holds 100c + r + 0.25."""
+    lines = [[f"cột {c}" for c in range(columns)], ["--:"] * columns]
+    lines += [[f"{c * 100 + r}.25" for c in range(columns)] for r in range(rows)]
+    return "".join(f"|{'|'.join(line)}|\n" for line in lines)
+
+
+def frame(columns: int, groups="-", rows=3) -> str:
+    """A data frame as pandas writes it: two levels of index, and of columns where there are groups.
+
+    The heads are 90000 + column, the cells 10000 + 100 row + column.
+    """
+    heads = [f"<tr><th></th><th></th>{''.join(f'<th>{90000 + c}</th>' for c in range(columns))}</tr>"]
+    if len(groups) > 1:
+        spans = "".join(f"<th colspan={columns // len(groups)}>{group}</th>" for group in groups)
+        heads.insert(0, f"<tr><th></th><th></th>{spans}</tr>")
+    body = ""
+    for r in range(rows * 2):
+        first = f"<th rowspan={rows}>{['MNIST', 'CIFAR-10'][r // rows]}</th>" if r % rows == 0 else ""
+        cells = "".join(f"<td>{10000 + 100 * r + c}</td>" for c in range(columns))
+        body += f"<tr>{first}<th>hàng{r}</th>{cells}</tr>"
+    return f"<table class='dataframe'><thead>{''.join(heads)}</thead><tbody>{body}</tbody></table>"
