@@ -122,19 +122,16 @@ class TypstPDFExporter(TypstExporter):
             except typst.TypstError as error:
                 if suspects is None:
                     notes.append(f"PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.")
-                    return self._without_standards(text, done, notes[-1]), done
+                    break  # a PDF of which at least the text can be read
                 # Something is beyond Typst: find it, and show its alt text or source instead.
                 for key in self._find_rejected(text, done, suspects):
                     self.markup.rejected.add(key)
                     number, formula = int(re.match(r"\d+", key)[0]), key.partition(" ")[2]
                     what = INSTEAD[suspects].format(formula)
                     notes.append(f"Ô {number} (“{first_words(nb.cells[number - 1])}”): {what}.")
-
-    def _without_standards(self, text: str, resources, note: str) -> bytes:
-        """Return a PDF of which at least the text can be read; raises ReportError if there is none."""
-        text = text.replace("  abstract: [", f"  abstract: [\n#warning({quote(note)})", 1)
         try:
-            return self._compile(text, resources, [])
+            text = text.replace("  abstract: [", f"  abstract: [\n#warning({quote(notes[-1])})", 1)
+            return self._compile(text, done, []), done
         except typst.TypstError as error:
             raise ReportError(f"Typst không dựng được PDF: {error}.") from error
 

@@ -109,13 +109,11 @@ local function numbered(tex)
       return '\\tag{' .. (numbers[label] or label) .. '}'
     end)
     -- A tag belongs at the end of its row, which may end before its environment does.
-    for _, form in ipairs { { '\\tag%*%s*(%b{})', '%s' }, { '\\tag%s*(%b{})', '(%s)' } } do
-      row = row:gsub('^(.*)' .. form[1] .. '(.*)$', function(before, tag, after)
-        local body, close = after:match('^(.-)(\\end%s*{.*)$')
-        return before .. (body or after) .. '\\qquad\\text{' .. form[2]:format(tag:sub(2, -2)) .. '}' .. (close or '')
-      end)
-    end
-    return row .. '\\\\'
+    return row:gsub('^(.*)\\tag(%*?)%s*{(.-)}(.*)$', function(before, star, tag, after)
+      local body, close = after:match('^(.-)(\\end%s*{.*)$')
+      local shown = '\\qquad\\text{' .. (star == '' and '(' .. tag .. ')' or tag) .. '}'
+      return before .. (body or after) .. shown .. (close or '')
+    end) .. '\\\\'
   end)
   tex = tex:gsub('\\(e?q?)ref%s*{(.-)}', function(kind, label) return '\\text{' .. cite(kind, label) .. '}' end)
   return (tex:gsub('\\require%s*%b{}', ''))
@@ -137,32 +135,30 @@ local function grouped(tex)
 end
 
 -- Pandoc makes a matrix of what stands in fences, runs the columns of the rest together, and loses the rules between
--- them: each array or matrix gets a mark, by which it is found in Typst's code; `looks` has its rules and fences.
-local function marked(tex, name, looks)
+-- them: the first cell of each array or matrix gets a mark, by which Typst's code is put right.
+local function marked(tex, name)
   local before, rows, after = tex:match('^(.*)\\begin%s*{' .. name .. '}(.-)\\end%s*{' .. name .. '}(.*)$') -- innermost
-  if not before then return tex end
-  local spec, down, across, column, row = rows:match('^%s*(%b{})'), '', '', 0, 0
-  if name ~= 'array' then spec = '' end
+  if not before then return (tex:gsub('\\opens', '\\begin'):gsub('\\closes', '\\end')) end
+  local spec, down, across, column, row = '', '', '', 0, 0
+  if name == 'array' then spec, rows = rows:match('^%s*(%b{})(.*)$') end
   for mark in spec:gmatch('[lcr|]') do
     if mark == '|' then down = down .. column .. ', ' else column = column + 1 end
   end
-  rows = rows:sub(name == 'array' and rows:find(spec, 1, true) + #spec or 1)
   for mark in rows:gmatch('\\[\\h]l?i?n?e?') do
     if mark == '\\hline' then across = across .. row .. ', ' elseif mark == '\\\\' then row = row + 1 end
   end
   local fenced = before:match('\\left%s*\\?[^%s\\.]%a*%s*$') and after:match('^%s*\\right')
-  local kind = fenced and { '{array}' .. (spec ~= '' and spec or '{c}'), '{array}' } or { '{Bmatrix}', '{Bmatrix}' }
-  looks:insert { augment = across .. down ~= '' and ('augment: #(hline: (%s), vline: (%s)), '):format(across, down) or '',
-    delim = not fenced and '#none' }
-  return marked(before .. '\\opens' .. kind[1] .. '\\text{§' .. #looks .. '}' .. rows:gsub('\\hline', '')
-    .. '\\closes' .. kind[2] .. after, name, looks)
+  local kind, columns = fenced and '{array}' or '{Bmatrix}', fenced and (spec ~= '' and spec or '{c}') or ''
+  local mark = ('\\text{§%s;%s;%s}'):format(across, down, fenced and 'fenced' or '')
+  return marked(before .. '\\opens' .. kind .. columns .. mark .. rows:gsub('\\hline', '') .. '\\closes' .. kind .. after,
+    name)
 end
-local function unmarked(code, looks)
-  code = code:gsub('mat%(delim: ("[^"]*"), (upright%("§(%d+)"%))', function(delim, mark, number)
-    local look = looks[tonumber(number)]
-    return 'mat(' .. look.augment .. 'delim: ' .. (look.delim or delim) .. ', ' .. mark
+local function unmarked(code)
+  code = code:gsub('mat%(delim: ("[^"]*"), (upright%("§([^;]*);([^;]*);(%a*)"%))', function(delim, mark, across, down, fenced)
+    local rules = across .. down ~= '' and ('augment: #(hline: (%s), vline: (%s)), '):format(across, down) or ''
+    return ('mat(%sdelim: %s, %s'):format(rules, fenced ~= '' and delim or '#none', mark)
   end)
-  return (code:gsub('upright%("§%d+"%)%s*%f[,;]', 'zws'):gsub('upright%("§%d+"%) ?', ''))
+  return (code:gsub('upright%("§[^"]*"%)%s*%f[,;]', 'zws'):gsub('upright%("§[^"]*"%) ?', ''))
 end
 
 local function equation(math, key)
@@ -172,9 +168,7 @@ local function equation(math, key)
   if cited then return call('goto(' .. quote(place('eq-' .. cited)) .. ')', { pandoc.Str(cite(kind, cited)) }) end
   tex = numbered(tex):gsub('\\%a+', TEX):gsub('\\textcolor%s*%b{}', ''):gsub('(%d){,}(%d)', '%1\\text{,}%2')
   tex = grouped(tex)
-  local looks = pandoc.List {}
-  for _, name in ipairs { 'array', 'smallmatrix', 'matrix' } do tex = marked(tex, name, looks) end
-  tex = tex:gsub('\\opens', '\\begin'):gsub('\\closes', '\\end')
+  for _, name in ipairs { 'array', 'smallmatrix', 'matrix' } do tex = marked(tex, name) end
   tex = tex:gsub('(\\begin%s*{cases})(.-)(\\end%s*{cases})', function(open, rows, close)
     return open .. (rows:find('&', 1, true) and rows or rows:gsub('\\\\', ' &\\\\') .. ' &') .. close
   end)
@@ -191,7 +185,7 @@ local function equation(math, key)
   local body = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math(math.mathtype, fenced) } }, 'typst', OPTIONS)
   local code, end_of_body = body:match('^(%$.*%$)(.-)%s*$')
   if not code or end_of_body ~= '' or rejected[key] then return pandoc.Code(math.text) end -- beyond pandoc or Typst
-  code = unmarked(code, looks)
+  code = unmarked(code)
   code = code:gsub('cases%b()', function(rows) return (rows:gsub(' & ', ' quad & ')) end)
   code = code:gsub('(%d+) upright%(","%) (%d+)', '"%1,%2"')
   code = code:gsub('%a[%a.]+', TYPST):gsub('delim: "||"', tex:find('Vmatrix', 1, true) and 'delim: "‖"' or 'delim: "|"')
@@ -291,11 +285,11 @@ local function grid_of(rows)
   return grid
 end
 
--- Some rows and columns of a table's rows; of a cell that spans more, what it spans of these.
-local function pick(rows, chosen, columns)
+-- Some columns of a table's rows; of a cell that spans more, what it spans of these.
+local function pick(rows, columns)
   local grid, result = grid_of(rows), pandoc.List {}
-  local function at(y, x) return (grid[chosen[y]] or {})[columns[x]] end
-  for y in ipairs(chosen) do
+  local function at(y, x) return (grid[y] or {})[columns[x]] end
+  for y in ipairs(rows) do
     local cells = pandoc.List {}
     for x in ipairs(columns) do
       local origin = at(y, x)
@@ -311,11 +305,6 @@ local function pick(rows, chosen, columns)
     result:insert(pandoc.Row(cells))
   end
   return result
-end
-local function upto(n)
-  local list = pandoc.List {}
-  for i = 1, n do list:insert(i) end
-  return list
 end
 
 -- A column without an alignment of its own goes right when all its cells are numbers. Returns what each
@@ -359,16 +348,17 @@ local function fit(tbl, banded)
   if natural * SIZE <= LINE then return { tbl } end
   local index = tbl.bodies[1] and math.max(1, tbl.bodies[1].row_head_columns) or 1
   if need * (banded and SIZE or SMALLEST) > LINE and #least > index + 1 then
-    local columns, rest, width = upto(index), upto(index), 0
-    for i = 1, index do width = width + least[i] end
-    for i = index + 1, #least do
-      width = width + least[i];
-      (#columns > index and width * SIZE > LINE and rest or columns):insert(i)
+    local columns, rest, width = pandoc.List {}, pandoc.List {}, 0
+    for i, needed in ipairs(least) do
+      width = width + needed
+      local fits = width * SIZE <= LINE or i == index + 1
+      if i <= index or fits then columns:insert(i) end
+      if i <= index or not fits then rest:insert(i) end
     end
     local function only(some)
       local band = tbl:clone()
       band.colspecs = some:map(function(i) return tbl.colspecs[i] end)
-      each_part(band, function(part, name) part[name] = pick(part[name], upto(#part[name]), some) end)
+      each_part(band, function(part, name) part[name] = pick(part[name], some) end)
       return fit(band, true)
     end
     if #rest > index then return pandoc.Blocks(only(columns)) .. only(rest) end
