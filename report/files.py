@@ -39,7 +39,10 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
             what = fault(nb if nb["nbformat"] == 4 else nbformat.reads(text, as_version=4))
             if what is None:
                 nb = nbformat.reads(text, as_version=4)
-                return normalize(nb, relax_add_props=True, strip_invalid_metadata=True)[1]
+                nb = normalize(nb, relax_add_props=True, strip_invalid_metadata=True)[1]
+                what = fault(nb)
+            if what is None:
+                return nb
     except FileNotFoundError:
         raise ReportError(f"Không tìm thấy notebook {path}.") from None
     except (OSError, ValueError, TypeError, LookupError, AttributeError, nbformat.ValidationError) as error:

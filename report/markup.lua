@@ -2,8 +2,8 @@
 --     pandoc lua markup.lua < fragments.json > typst.json
 -- In:  {"fragments": [{"format": one of pandoc's readers, "text": …, "key": …, "headings": bool}, …],
 --       "rejected": [key of a formula, …]}; formulas that Typst refused stay LaTeX
--- Out: {"title": …, "heading": the title as code, "typst": [code, …], "images": [[source, …], …], "formulas": {key: code}}, the first two
---      one each for every fragment.
+-- Out: {"title": …, "heading": its code, "formulas": {key: code}, and one each for every fragment,
+--       "typst": [code, …], "images": [[source, …], …]}
 -- Each fragment is a document of its own: nothing left open in one can reach the next, but for macros and labels.
 
 local OPTIONS = pandoc.WriterOptions { wrap_text = 'none' }
@@ -148,14 +148,14 @@ local function marked(tex, name)
     if mark == '\\hline' then across = across .. row .. ', ' elseif mark == '\\\\' then row = row + 1 end
   end
   local fenced = before:match('\\left%s*\\?[^%s\\.]%a*%s*$') and after:match('^%s*\\right')
-  local kind, columns = fenced and '{array}' or '{Bmatrix}', fenced and (spec ~= '' and spec or '{c}') or ''
-  local mark = ('\\text{§%s;%s;%s}'):format(across, down, fenced and 'fenced' or '')
-  return marked(before .. '\\opens' .. kind .. columns .. mark .. rows:gsub('\\hline', '') .. '\\closes' .. kind .. after,
-    name)
+  local kind, columns = fenced and 'array' or 'Bmatrix', fenced and (spec ~= '' and spec or '{c}') or ''
+  local mark = ('\\opens{%s}%s\\text{§%s;%s;%s}'):format(kind, columns, across, down, fenced and 'fenced' or '')
+  return marked(before .. mark .. rows:gsub('\\hline', '') .. '\\closes{' .. kind .. '}' .. after, name)
 end
 local function unmarked(code)
-  code = code:gsub('mat%(delim: ("[^"]*"), (upright%("§([^;]*);([^;]*);(%a*)"%))', function(delim, mark, across, down, fenced)
-    local rules = across .. down ~= '' and ('augment: #(hline: (%s), vline: (%s)), '):format(across, down) or ''
+  local matrix = 'mat%(delim: ("[^"]*"), (upright%("§([^;]*);([^;]*);(%a*)"%))'
+  code = code:gsub(matrix, function(delim, mark, rows, columns, fenced)
+    local rules = rows .. columns ~= '' and ('augment: #(hline: (%s), vline: (%s)), '):format(rows, columns) or ''
     return ('mat(%sdelim: %s, %s'):format(rules, fenced ~= '' and delim or '#none', mark)
   end)
   return (code:gsub('upright%("§[^"]*"%)%s*%f[,;]', 'zws'):gsub('upright%("§[^"]*"%) ?', ''))
@@ -191,8 +191,9 @@ local function equation(math, key)
   code = code:gsub('%a[%a.]+', TYPST):gsub('delim: "||"', tex:find('Vmatrix', 1, true) and 'delim: "‖"' or 'delim: "|"')
   local display = math.mathtype == 'DisplayMath'
   local rows = tex:find('\\begin', 1, true) or tex:find('\\\\', 1, true) -- no line may end inside it
-  formulas[key] = ('#%s(block: %s, alt: %s, %s.body);'):format(
-    rows and 'formula' or display and 'formula.with(breaks: true)' or 'math.equation', display, quote((math.text:gsub('%s+', ' '))), code)
+  local set = rows and 'formula' or display and 'formula.with(breaks: true)' or 'math.equation'
+  local alt = quote((math.text:gsub('%s+', ' ')))
+  formulas[key] = ('#%s(block: %s, alt: %s, %s.body);'):format(set, display, alt, code)
   return pandoc.Inlines(labels) .. { typst(formulas[key]) }
 end
 
@@ -437,7 +438,8 @@ local function filter(fragment)
       tbl.classes = { 'typst:no-figure' }
       for r, row in ipairs(tbl.head.rows) do -- the template sets the first row in bold
         for _, cell in ipairs(r > 1 and row.cells or {}) do
-          cell.contents = cell.contents:walk { Plain = function(p) return pandoc.Plain { pandoc.Strong(p.content) } end }
+          local function bold(plain) return pandoc.Plain { pandoc.Strong(plain.content) } end
+          cell.contents = cell.contents:walk { Plain = bold }
         end
       end
       return caption .. pandoc.Blocks(fit(tbl))

@@ -134,7 +134,7 @@ def shortened(text: str) -> str:
 
 def raw(text: str, lang: str | None = None) -> str:
     """Return a Typst block of code (with ``lang``) or of a program's output (without)."""
-    text = quote(shortened(text.expandtabs(4 if lang else 8).strip("\n")))
+    text = quote((shortened(text.expandtabs(4)) if lang else text.expandtabs(8)).strip("\n"))
     return f"#raw({text}, block: true, lang: {quote(lang) if lang else 'none'})" if text.strip('" ') else ""
 
 

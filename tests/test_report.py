@@ -572,7 +572,8 @@ OPENED = {  # what is in a file: why it is refused, if it is
     "ids too early": ({**WHOLE, "cells": TWICE, "nbformat_minor": 4}, None),
     "version 3": ({"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": []}]}, None),
     "no metadata of kernels": ({**WHOLE, "cells": [], "metadata": {"kernelspec": {}}}, None),
-    "no source": ({**WHOLE, "cells": [TEXT, {"cell_type": "raw", "id": "a", "metadata": {}}]}, "ô 2 thiếu khoá “source”"),
+    "no source": (
+        {**WHOLE, "cells": [TEXT, {"cell_type": "raw", "id": "a", "metadata": {}}]}, "ô 2 thiếu khoá “source”"),
     "no metadata": ({**WHOLE, "cells": [{"cell_type": "raw", "source": "x"}]}, "ô 1 thiếu khoá “metadata”"),
     "no name of a stream": (
         {**WHOLE, "cells": [CELL | {"outputs": [{"output_type": "stream", "text": "1"}]}]},
