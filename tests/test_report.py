@@ -71,9 +71,18 @@ def objects(reader: PdfReader, key: str, value: str) -> list[dict]:
     return [one for one in found if isinstance(one, dict) and one.get(key) == value]
 
 
-def goals(reader: PdfReader) -> list[str]:
-    """Where the links lead: ``"inside"`` or an address."""
-    return [link.get("/A", {}).get("/URI", "inside") for link in objects(reader, "/Subtype", "/Link")]
+def goals(reader: PdfReader) -> list[int | str]:
+    """Where the links lead: the number of a page, or an address."""
+
+    def goal(link):
+        if "/A" in link:
+            return link["/A"]["/URI"]
+        place = link["/Dest"]
+        place = place.decode() if isinstance(place, bytes) else place
+        page = reader.named_destinations[place]["/Page"] if isinstance(place, str) else place[0]
+        return reader.get_page_number(page.get_object()) + 1
+
+    return [goal(link) for link in objects(reader, "/Subtype", "/Link")]
 
 
 def drawn(reader: PdfReader) -> list[tuple[int, int]]:
@@ -170,9 +179,10 @@ def test_title_and_contents_and_what_may_stand_in_them():
     assert reader.metadata.title == "Đo λ"
 
 
-IN, OUT = ["inside"], []
+IN, OUT = [2], []
 LINKS = {
-    "[a](#neo)": IN, "[a](#ten)": IN, "[a](#T)": IN, "[a](#eq-e)": IN, "[a](#khong)": OUT, "[a](a.csv)": OUT,
+    "[a](#neo)": IN, "[a](#ten)": IN, "[a](#T)": [1], "[a](#h2)": IN, "[a](#anh)": IN,
+    "[a](#trong)": IN, "[a](#eq-e)": IN, "[a](#khong)": OUT, "[a](a.csv)": OUT,
     "[a](#2.-Mô-hình)": IN, "[a](#2-mô-hình)": IN, "[a](#2.-M%C3%B4-h%C3%ACnh)": IN, "[a](#2.%20Mô%20hình)": IN,
     "Hình 1": IN, "hình 1,": IN, "Hình 9": OUT, "Bảng 1": IN, "(bảng 1)": IN, "\\eqref{e}": IN,
     "Bài 2": IN, "bài 2": IN, "Bài 3": OUT, "Mục 4 (L1)": IN, "Mục 5": OUT,
@@ -185,12 +195,12 @@ def test_addresses_and_mentions_of_figures_and_sections_are_links():
         markdown('<a id="neo"></a>\n## 2. Mô hình\n\nchữ <a name="ten"></a> $$x \\label{e}$$'),
         code("x", figure(1, "Một."), table(1, "Hai.", "| a |\n|:--|\n| b |")),
         markdown("## Bài 2 – L2\n\nBài 3"),
-        markdown("## Mục 4 – L1"),
+        markdown('## Mục 4 – L1 <a id="trong"></a>\n\n<h2 id="h2">H</h2>\n\n<img id="anh" src="a.png">'),
     ]
     texts = "\n\n".join(f"{text_} [hết](http://{i})" for i, text_ in enumerate(LINKS))
     wanted = [goal for i, leads in enumerate(LINKS.values()) for goal in [*leads, f"http://{i}"]]
-    contents = ["inside"] * 3
-    assert goals(render(markdown(f"# T\n\n{texts}"), *targets)) == contents + wanted
+    pages = "\n\nchữ" * 30
+    assert goals(render(markdown(f"# T\n\n{texts}{pages}"), *targets)) == IN * 4 + wanted
 
 
 # ---------------------------------------------------------------- what is wide, long or large
@@ -339,6 +349,13 @@ def test_what_typst_refuses_costs_itself_and_is_named(monkeypatch, wrong):
     ]
 
 
+@pytest.mark.parametrize("program", ["report.exporter", "report.markup"])
+def test_who_waits_too_long_is_told_which_cell_to_shorten(monkeypatch, program):
+    monkeypatch.setattr(f"{program}.PATIENCE", 0.001)
+    with pytest.raises(ReportError, match=r"Sau .* giây vẫn chưa dựng xong: hãy rút ngắn ô 2 \(“dài dài"):
+        export(notebook(markdown("ngắn"), markdown("dài " * 500)))
+
+
 def test_as_last_resort_the_standards_are_given_up_and_the_report_says_so(monkeypatch):
     monkeypatch.setattr(TypstPDFExporter, "_find_rejected", lambda *_: set())
     with monkeypatch.context() as once, pytest.raises(ReportError, match="không dựng được"):
@@ -402,7 +419,7 @@ def test_contract():
     nb = course_notebook(*cells, course="Học phần khác (DS300)")
     reader = render(nb)
     assert re.sub(r"[0-9a-f]{64}", "#", page_text(reader)).replace(" .", "") == " ".join(CONTRACT.split())
-    assert goals(reader) == ["inside"] * (4 + 3), "four entries of the contents, Bài 1, Hình 1 and Bảng 2"
+    assert goals(reader) == [1] * (4 + 3), "four entries of the contents, Bài 1, Hình 1 and Bảng 2"
     is_accessible(reader)
     assert reader.metadata.title == "Bài thực hành 2: Các kỹ thuật tối ưu hoá mô hình"
     assert reader.metadata.creation_date.date().isoformat() == "2026-11-23"
