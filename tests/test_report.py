@@ -129,6 +129,19 @@ def test_content_becomes_text():
     assert alts == [*"89", "Ảnh đầu của hoạt hình", "ảnh", *"1234567"], "the pictures, by their alt texts"
 
 
+def test_rules_of_arrays_stand_where_they_stood():
+    fenced, bare = (
+        "\\left[\\begin{array}{cc|c} 1&2&3 \\\\ \\hline 4&5&6 \\end{array}\\right]",
+        "\\begin{array}{c|c} &2 \\end{array}",
+    )
+    code_ = markup.pandoc([{"format": markup.MARKDOWN, "text": f"${fenced} {bare}$", "key": "1"}], set())["typst"][0]
+    says(
+        code_,
+        'mat(augment: #(hline: (1, ), vline: (2, )), delim: "[", 1, 2, 3; 4, 5, 6)',
+        "vline: (1, )), delim: #none",
+    )
+
+
 def test_notebooks_with_nothing_in_them_and_of_later_formats():
     assert len(render(markdown(""), code(""), new_raw_cell("")).pages) == len(render(notebook()).pages) == 1
     later = notebook(code("x"), markdown("sau"))
@@ -232,7 +245,7 @@ def test_every_number_of_a_table_stands_under_its_column(case):
 def test_what_is_wide_or_long_stays_on_the_page_and_apart():
     row = " & ".join(f"a_{{{i}}} + b_{{{i}}}" for i in range(20))
     matrix = f"\\begin{{bmatrix}} {row} \\\\ {row} \\end{{bmatrix}}"
-    word, line = "k" * 300, "từ " * 120
+    word, line, norm = "k" * 300, "từ " * 120, f"\\left\\| {row.replace('&', '+')} \\right\\|"
     names = [f"median_house_value_{100 + i}" + "_x" * (i % 4) for i in range(70)]
     numbers, frames = [f"{1000 + i}.250000" for i in range(70)], []
     for some in (slice(0, 10), slice(10, 30), slice(30, 70)):
@@ -246,12 +259,13 @@ def test_what_is_wide_or_long_stays_on_the_page_and_apart():
         code(f'a = "{word}"\nb = "{line}"', word),
         made.html("<table><thead>" + "<tr><th>1</th><th>2</th></tr>" * 100 + "</thead></table>"),
         shown({"image/png": picture(100, 4000)}),
-        markdown("sau"),
+        markdown(f"{word} **{word}** <http://{word}>\n\n- {word}\n\n| {word} |\n|--|\n| {'0' * 110} |"),
+        markdown(f"chữ ${norm}$ chữ\n\n$${norm}$$\n\nsau"),
     )
     found = page_text(reader).replace(" ", "")
     says(found, *names, *numbers, *[f"{c * 100 + r}.25" for c in range(22) for r in range(50)])
     says(found, line.replace(" ", ""), "sau")
-    assert found.count(word) == 3
+    assert found.count(word) == 3 + 5
     assert "cột 0" in page_text(reader, 1), "the head is not repeated"
     stays_on_the_page(reader)
 
@@ -295,6 +309,10 @@ def test_pictures_are_as_large_as_the_notebook_says(tmp_path):
     (tmp_path / "a.png").write_bytes(picture(1200, 800))
     data = {"image/png": picture(1200, 800)}
     cells = [shown(data, {"image/png": {"width": 300, "height": 200}}), shown(data, {"width": 300})]
+    drawing = '<svg %s viewBox="0 0 300 160"><path style="stroke-width:2" stroke="red" d="M9 9H99"/></svg>'
+    whole = [drawing % size for size in ("", 'width="100%"', 'style="stroke-width:2"')]
+    reader = render(*map(made.html, whole), *map(markdown, whole), made.html(f"chữ {drawing % 'width=16'}"))
+    assert drawn(reader) == [(225, 120)] * 6, "drawings without a width of their own, and an icon"
     sizes = ["width=300", "height=200 ", 'style="width: 300px"', 'style="max-width:9px;height:150pt"', 'width="225pt"']
     cells += [markdown(f"<img src='a.png' {size}>") for size in sizes]
     *found, within_a_line = drawn(render(*cells, markdown("a <img src='a.png' style='width:30%'>"), folder=tmp_path))
