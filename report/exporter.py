@@ -1,15 +1,16 @@
 """nbconvert exporters: a notebook as Typst, and as a PDF that Typst sets.
 
-    jupyter nbconvert --to report.exporter.TypstPDFExporter notebook.ipynb
-
-run from the repository's root. Only the fonts of the ``typst`` and ``fontpkg`` wheels are used, and a date
-from the notebook's own record, so the same notebook gives the same bytes everywhere.
+Only the fonts of the ``typst`` and ``fontpkg`` wheels are used, and a date from the notebook's own record,
+so the same notebook gives the same bytes everywhere.
 """
 
 import json
 import re
+import subprocess
 import tempfile
 from hashlib import sha256
+from multiprocessing import TimeoutError
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import fontpkg_jetbrains_mono
@@ -20,10 +21,12 @@ from traitlets import List, Unicode, default
 from traitlets.config import Config
 
 from .freshness import FreshnessPreprocessor, ReportError
-from .markup import TypstPreprocessor, quote, spoken
+from .markup import PATIENCE, TypstPreprocessor, quote, spoken
 
+TEMPLATES = Path(__file__).with_name("templates")
 STANDARDS = ["ua-1", "a-2a"]
 FONTS = typst.Fonts(include_system_fonts=False, font_paths=[fontpkg_jetbrains_mono.ROOT / "files"])
+COMPILER = ThreadPool(1)  # a compiler cannot be stopped: it is left behind, and ends with the command
 MISSING_GLYPH = re.compile(r'the text `"(.*?)"` could not be displayed')
 # What may be at fault, in the order in which it is looked for, and what then stands in its place.
 INSTEAD = {
@@ -44,22 +47,19 @@ def notebook_hash(nb) -> str:
     return sha256(json.dumps(nb, sort_keys=True).encode()).hexdigest()
 
 
+def first_words(cell) -> str:
+    """Return by what a reader knows a cell."""
+    return " ".join(cell.source.split())[:50]
+
+
 class TypstExporter(TemplateExporter):
     """Write a notebook as Typst text, with its pictures as files beside it."""
 
-    export_from_notebook = "Typst"
     output_mimetype = "text/x-typst"
-
-    course = Unicode("Thực hành Deep learning cho Khoa học dữ liệu (DS201)", help="The line above the title.").tag(
-        config=True
-    )
-
     file_extension = Unicode(".typ").tag(config=True)
     template_extension = Unicode(".typ.j2").tag(config=True, affects_environment=True)
     template_name = Unicode("bth2_typst").tag(config=True, affects_template=True)
-    extra_template_basedirs = List([str(Path(__file__).with_name("templates"))]).tag(
-        config=True, affects_environment=True
-    )
+    extra_template_basedirs = List([str(TEMPLATES)]).tag(config=True, affects_environment=True)
 
     @default("default_preprocessors")
     def _default_preprocessors_default(self):
@@ -90,48 +90,48 @@ class TypstExporter(TemplateExporter):
 
     def from_notebook_node(self, nb, resources=None, **kw):
         """Return the Typst text and the resources."""
-        resources = self._init_resources(resources)
-        resources["notebook_hash"] = notebook_hash(nb)
-        resources["course"] = self.course
-        return super().from_notebook_node(nb, resources, **kw)
+        return super().from_notebook_node(nb, (resources or {}) | {"notebook_hash": notebook_hash(nb)}, **kw)
 
 
 class TypstPDFExporter(TypstExporter):
     """Set a notebook as a PDF that conforms to PDF/UA-1 and PDF/A-2a."""
 
-    export_from_notebook = "PDF qua Typst"
     output_mimetype = "application/pdf"
 
     def from_notebook_node(self, nb, resources=None, **kw):
-        """Return the bytes of the PDF and the resources; their ``notes`` say what stands there otherwise."""
+        """Return the PDF and the resources; their ``notes`` say what stands there otherwise."""
         self.markup.rejected, notes = set(), []
-        for suspects in (*INSTEAD, None):
-            text, done = super().from_notebook_node(nb, resources, **kw)
-            try:
-                pdf = self._compile(text, done, STANDARDS)
-                break
-            except typst.TypstError as error:
-                if suspects is None:
-                    notes.append(f"PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.")
-                    pdf = self._without_standards(text, done, notes[-1])
-                    break
-                # Something is beyond Typst: find it, and show its alt text or source instead.
-                for key in self._find_rejected(text, done, suspects):
-                    self.markup.rejected.add(key)
-                    cell = re.match(r"\d+", key)[0]
-                    first, formula = " ".join(nb.cells[int(cell) - 1].source.split())[:50], key.partition(" ")[2]
-                    notes.append(f"Ô {cell} (“{first}”): {INSTEAD[suspects].format(formula)}.")
+        try:
+            pdf, done = self._set(nb, resources, notes, **kw)
+        except (TimeoutError, subprocess.TimeoutExpired):
+            number, cell = max(enumerate(nb.cells, 1), key=lambda pair: len(pair[1].source))
+            what = f"hãy rút ngắn ô {number} (“{first_words(cell)}”), ô dài nhất"
+            raise ReportError(f"Sau {PATIENCE} giây vẫn chưa dựng xong: {what}.") from None
         for note in notes:
             self.log.warning(note)
         done |= {"output_extension": ".pdf", "notes": notes}
         done.pop("outputs")  # they are inside the PDF
         return pdf, done
 
-    def _without_standards(self, text: str, resources, note: str) -> bytes:
-        """Return a PDF of which at least the text can be read; raises ReportError if there is none."""
-        text = text.replace("  abstract: [", f"  abstract: [\n#warning({quote(note)})", 1)
+    def _set(self, nb, resources, notes: list[str], **kw):
+        """Return the PDF and the resources; ``notes`` gets what is replaced."""
+        for suspects in (*INSTEAD, None):
+            text, done = super().from_notebook_node(nb, resources, **kw)
+            try:
+                return self._compile(text, done, STANDARDS), done
+            except typst.TypstError as error:
+                if suspects is None:
+                    notes.append(f"PDF này không theo chuẩn PDF/UA-1 và PDF/A-2a: {error}.")
+                    break  # a PDF of which at least the text can be read
+                # Something is beyond Typst: find it, and show its alt text or source instead.
+                for key in self._find_rejected(text, done, suspects):
+                    self.markup.rejected.add(key)
+                    number, formula = int(re.match(r"\d+", key)[0]), key.partition(" ")[2]
+                    what = INSTEAD[suspects].format(formula)
+                    notes.append(f"Ô {number} (“{first_words(nb.cells[number - 1])}”): {what}.")
         try:
-            return self._compile(text, resources, [])
+            text = text.replace("  abstract: [", f"  abstract: [\n#warning({quote(notes[-1])})", 1)
+            return self._compile(text, done, []), done
         except typst.TypstError as error:
             raise ReportError(f"Typst không dựng được PDF: {error}.") from error
 
@@ -154,19 +154,15 @@ class TypstPDFExporter(TypstExporter):
         return search(list(pieces))
 
     def _compile(self, text: str, resources, standards: list[str]) -> bytes:
-        """Return the PDF of a Typst text; raises typst.TypstError."""
+        """Return the PDF of a Typst text; raises typst.TypstError, or TimeoutError."""
         with tempfile.TemporaryDirectory() as folder:
+            options = {"root": folder, "font_paths": FONTS, "pdf_standards": standards}
             main = FilesWriter(build_directory=folder).write(text, resources, notebook_name="main")
             glyphs: dict[str, str] = {}
             while True:
+                options["sys_inputs"] = {"glyphs": json.dumps(glyphs)}
                 try:
-                    return typst.compile(
-                        main,
-                        root=folder,
-                        font_paths=FONTS,
-                        sys_inputs={"glyphs": json.dumps(glyphs)},
-                        pdf_standards=standards,
-                    )
+                    return COMPILER.apply_async(typst.compile, (main,), options).get(PATIENCE)
                 except typst.TypstError as error:
                     # The compiler itself knows what its fonts lack: tell it how to say that.
                     missing = "".join(MISSING_GLYPH.findall(str(error.diagnostic)))

@@ -1,14 +1,33 @@
 """Reading notebooks, rendering them, and writing files whole or not at all."""
 
+import json
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
 
 import nbformat
+from nbformat.validator import iter_validate, normalize
 
 from .exporter import TypstPDFExporter
 from .freshness import ReportError, staleness
+
+
+def fault(nb: dict) -> str | None:
+    """Say which cell of a notebook in format 4 is the first that lacks something, as Jupyter's own check finds it."""
+    minor = nb.get("nbformat_minor", 5)
+    for cell in nb.get("cells", ()) if minor >= 5 else ():
+        if isinstance(cell, dict):
+            cell.setdefault("id", "x")  # nbformat mends ids, but finds one fault in a cell
+    for error in iter_validate(nb, version=4, version_minor=minor, relax_add_props=True):
+        path, key = [*error.absolute_path, *[""] * 5], re.match(r"'(\w+)' is a required", error.message)
+        if "metadata" in (path[0], path[2]):
+            continue  # which nbformat strips
+        place = f"ô {path[1] + 1}" if path[0] == "cells" and path[1] != "" else "notebook"
+        place += f", output {path[3] + 1}," if path[2] == "outputs" and path[3] != "" else ""
+        return f"{place} {f'thiếu khoá “{key[1]}”' if key else f'sai định dạng ({error.message[:100]})'}"
+    return None
 
 
 def read_notebook(path: Path) -> nbformat.NotebookNode:
@@ -16,14 +35,19 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old notebooks have no cell ids
-            nb = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
-            nbformat.validate(nb, relax_add_props=True)
-        return nb
+            nb = json.loads(text := path.read_text(encoding="utf-8-sig"))
+            what = fault(nb if nb["nbformat"] == 4 else nbformat.reads(text, as_version=4))
+            if what is None:
+                nb = nbformat.reads(text, as_version=4)
+                nb = normalize(nb, relax_add_props=True, strip_invalid_metadata=True)[1]
+                what = fault(nb)
+            if what is None:
+                return nb
     except FileNotFoundError:
         raise ReportError(f"Không tìm thấy notebook {path}.") from None
-    except (OSError, ValueError, TypeError, AttributeError, nbformat.ValidationError) as error:
-        reason = str(error).strip().split("\n")[0][:150]
-        raise ReportError(f"Không đọc được {path}: không phải notebook hợp lệ ({reason}).") from error
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, nbformat.ValidationError) as error:
+        what = f"không phải tệp notebook ({str(error).strip()[:100]})"
+    raise ReportError(f"Không đọc được {path}: {what}. Hãy tạo lại phần ấy trong Jupyter rồi lưu, hoặc sửa tệp.")
 
 
 def render(nb: nbformat.NotebookNode, path: Path, allow_stale: bool = False) -> bytes:

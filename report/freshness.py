@@ -6,7 +6,6 @@ from itertools import groupby, zip_longest
 
 from nbconvert.preprocessors import Preprocessor
 from nbconvert.utils.exceptions import ConversionException
-from traitlets import Bool
 
 KINDS = {
     "figure": "hình", "table": "bảng", "front": "bảng", "abstract": "tóm lược", "answer": "câu trả lời",
@@ -56,10 +55,7 @@ def checksum(output) -> str:
 
 
 def broken_seal(nb, sealed: list[tuple[str, str]]) -> str | None:
-    """Say which output is the first that is not what the run has shown in that place; None if there is none.
-
-    It finds careless edits, and not who recomputes the seal.
-    """
+    """Say which output is the first that is not what the run has shown in that place; None if there is none."""
     found = [
         (f"{bth2(output)['kind']} {bth2(output).get('key', '')}", heading, output)
         for heading, cell in code_cells(nb)
@@ -92,8 +88,7 @@ def broken_seal(nb, sealed: list[tuple[str, str]]) -> str | None:
 def staleness(nb) -> str | None:
     """Say which cell or output is the first that cannot be trusted and why; None if there is none.
 
-    A notebook without a record is held only to what any notebook shows: its execution counts and
-    its errors. A cell is known by its execution count, so that one run again after an interrupt is no fault.
+    Without a record, only execution counts and errors tell. One run again after an interrupt is no fault.
     """
     record = find_record(nb)
     hashes = record["cells"] if record else None
@@ -125,10 +120,7 @@ def staleness(nb) -> str | None:
 
 
 def limits(record: dict | None) -> list[tuple[str, str]]:
-    """Say what keeps the numbers of a run from being results: the quick profile, stand-in data.
-
-    Each comes as a mark for the page header and a sentence for page 1.
-    """
+    """Say what keeps a run's numbers from being results, each as a mark for the header and a sentence for page 1."""
     found = []
     if record and record["profile"] != "full":
         sentence = "Đây là bản chạy nhanh (quick): các số liệu không phải kết quả thực hành."
@@ -143,7 +135,7 @@ def limits(record: dict | None) -> list[tuple[str, str]]:
 class FreshnessPreprocessor(Preprocessor):
     """Say on page 1 what keeps the numbers from being results; change nothing, refuse nothing."""
 
-    enabled = Bool(True).tag(config=True)
+    enabled = True
 
     def preprocess(self, nb, resources):
         """Put ``record`` and ``warnings`` (as ``limits`` has them) into the resources."""

@@ -2,8 +2,8 @@
 --     pandoc lua markup.lua < fragments.json > typst.json
 -- In:  {"fragments": [{"format": one of pandoc's readers, "text": …, "key": …, "headings": bool}, …],
 --       "rejected": [key of a formula, …]}; formulas that Typst refused stay LaTeX
--- Out: {"title": …, "typst": [code, …], "images": [[source, …], …], "formulas": {key: code}}, the first two
---      one each for every fragment.
+-- Out: {"title": …, "heading": its code, "formulas": {key: code}, and one each for every fragment,
+--       "typst": [code, …], "images": [[source, …], …]}
 -- Each fragment is a document of its own: nothing left open in one can reach the next, but for macros and labels.
 
 local OPTIONS = pandoc.WriterOptions { wrap_text = 'none' }
@@ -34,17 +34,30 @@ local function absorb_html(doc)
   doc:walk { RawInline = see, RawBlock = see }
   if not found then return doc end
   doc = doc:walk { Math = function(math) return pandoc.Code(math.text, { mathtype = math.mathtype }) end }
-  return pandoc.read(pandoc.write(doc, 'html'), 'html')
+  return pandoc.read(pandoc.write(doc, 'html'), 'html-auto_identifiers')
 end
 
 -- The filters below go into what they return, but do not look at its outermost elements again: a table
 -- straight inside a Div, or a formula inside a Span, must stand in its place before they run.
+local function anchored(element, content) -- its anchor before it
+  local name, blocks = element.identifier, pandoc.utils.type(content) == 'Blocks'
+  element.identifier = ''
+  return name == '' and content or { blocks and pandoc.Plain { anchor(name) } or anchor(name) } .. content
+end
 local UNWRAPPED = {
-  Div = function(div)
-    return pandoc.Blocks(div.identifier == '' and {} or { pandoc.Plain { anchor(div.identifier) } }) .. div.content
+  Div = function(div) return anchored(div, div.content) end,
+  Span = function(span) return anchored(span, span.content) end,
+  Link = function(link) return anchored(link, pandoc.Inlines { link }) end,
+  Table = function(tbl) return anchored(tbl, pandoc.Blocks { tbl }) end,
+  Figure = function(figure)
+    local caption = figure.caption.long
+    local alt = figure.content[1] and pandoc.utils.stringify(figure.content[1]) -- of `![alt](picture)`
+    if pandoc.utils.stringify(caption) == alt then caption = pandoc.Blocks {} end
+    return anchored(figure, figure.content .. caption)
   end,
-  Span = function(span)
-    return pandoc.Inlines(span.identifier == '' and {} or { anchor(span.identifier) }) .. span.content
+  Header = function(header)
+    header.content = anchored(header, header.content)
+    return header
   end,
   Code = function(code)
     local kind = code.attributes.mathtype
@@ -60,6 +73,10 @@ for _, head in ipairs { '\\%a*command%*?%s*%b{}', '\\%a*command%*?%s*\\%a+', '\\
   for _, options in ipairs { '%s*%b[]%s*%b[]', '%s*%b[]', '' } do DEFINITIONS:insert(head .. options .. '%s*%b{}') end
 end
 local function expanded(tex)
+  tex = tex:gsub('\\let%s*(\\%a+)%s*=?%s*(\\%a+)', '\\newcommand{%1}{%2}'):gsub('\\ce%s*(%b{})', function(group)
+    group = group:gsub('([%a)%]])(%d+)', '%1_{%2}'):gsub('([%a}])([+-])%f[%s}]', '%1^{%2}'):gsub('%^(%d*[+-])', '^{%1}')
+    return '\\mathrm' .. group:gsub('<=>', '\\rightleftharpoons '):gsub('%->', '\\rightarrow ')
+  end)
   for _, definition in ipairs(DEFINITIONS) do
     tex = tex:gsub(definition, function(found)
       macros = macros .. found .. '\n'
@@ -92,13 +109,11 @@ local function numbered(tex)
       return '\\tag{' .. (numbers[label] or label) .. '}'
     end)
     -- A tag belongs at the end of its row, which may end before its environment does.
-    for _, form in ipairs { { '\\tag%*%s*(%b{})', '%s' }, { '\\tag%s*(%b{})', '(%s)' } } do
-      row = row:gsub('^(.*)' .. form[1] .. '(.*)$', function(before, tag, after)
-        local body, close = after:match('^(.-)(\\end%s*{.*)$')
-        return before .. (body or after) .. '\\qquad\\text{' .. form[2]:format(tag:sub(2, -2)) .. '}' .. (close or '')
-      end)
-    end
-    return row .. '\\\\'
+    return row:gsub('^(.*)\\tag(%*?)%s*{(.-)}(.*)$', function(before, star, tag, after)
+      local body, close = after:match('^(.-)(\\end%s*{.*)$')
+      local shown = '\\qquad\\text{' .. (star == '' and '(' .. tag .. ')' or tag) .. '}'
+      return before .. (body or after) .. shown .. (close or '')
+    end) .. '\\\\'
   end)
   tex = tex:gsub('\\(e?q?)ref%s*{(.-)}', function(kind, label) return '\\text{' .. cite(kind, label) .. '}' end)
   return (tex:gsub('\\require%s*%b{}', ''))
@@ -119,6 +134,33 @@ local function grouped(tex)
   return tex
 end
 
+-- Pandoc makes a matrix of what stands in fences, runs the columns of the rest together, and loses the rules between
+-- them: the first cell of each array or matrix gets a mark, by which Typst's code is put right.
+local function marked(tex, name)
+  local before, rows, after = tex:match('^(.*)\\begin%s*{' .. name .. '}(.-)\\end%s*{' .. name .. '}(.*)$') -- innermost
+  if not before then return (tex:gsub('\\opens', '\\begin'):gsub('\\closes', '\\end')) end
+  local spec, down, across, column, row = '', '', '', 0, 0
+  if name == 'array' then spec, rows = rows:match('^%s*(%b{})(.*)$') end
+  for mark in spec:gmatch('[lcr|]') do
+    if mark == '|' then down = down .. column .. ', ' else column = column + 1 end
+  end
+  for mark in rows:gmatch('\\[\\h]l?i?n?e?') do
+    if mark == '\\hline' then across = across .. row .. ', ' elseif mark == '\\\\' then row = row + 1 end
+  end
+  local fenced = before:match('\\left%s*\\?[^%s\\.]%a*%s*$') and after:match('^%s*\\right')
+  local kind, columns = fenced and 'array' or 'Bmatrix', fenced and (spec ~= '' and spec or '{c}') or ''
+  local mark = ('\\opens{%s}%s\\text{§%s;%s;%s}'):format(kind, columns, across, down, fenced and 'fenced' or '')
+  return marked(before .. mark .. rows:gsub('\\hline', '') .. '\\closes{' .. kind .. '}' .. after, name)
+end
+local function unmarked(code)
+  local matrix = 'mat%(delim: ("[^"]*"), (upright%("§([^;]*);([^;]*);(%a*)"%))'
+  code = code:gsub(matrix, function(delim, mark, rows, columns, fenced)
+    local rules = rows .. columns ~= '' and ('augment: #(hline: (%s), vline: (%s)), '):format(rows, columns) or ''
+    return ('mat(%sdelim: %s, %s'):format(rules, fenced ~= '' and delim or '#none', mark)
+  end)
+  return (code:gsub('upright%("§[^"]*"%)%s*%f[,;]', 'zws'):gsub('upright%("§[^"]*"%) ?', ''))
+end
+
 local function equation(math, key)
   local labels, tex = pandoc.List {}, expanded(math.text)
   for label in tex:gmatch('\\label%s*{(.-)}') do labels:insert(anchor('eq-' .. label)) end
@@ -126,16 +168,15 @@ local function equation(math, key)
   if cited then return call('goto(' .. quote(place('eq-' .. cited)) .. ')', { pandoc.Str(cite(kind, cited)) }) end
   tex = numbered(tex):gsub('\\%a+', TEX):gsub('\\textcolor%s*%b{}', ''):gsub('(%d){,}(%d)', '%1\\text{,}%2')
   tex = grouped(tex)
-  -- Pandoc makes a matrix of what stands in fences, and runs the columns of the rest together.
-  local bare = not tex:find('\\left', 1, true) and not tex:find('{Bmatrix}', 1, true)
-  if bare then tex = tex:gsub('{array}%s*%b{}', '{matrix}'):gsub('{array}', '{matrix}') end
-  if bare then tex = tex:gsub('{s?m?a?l?l?matrix}', '{Bmatrix}') end
+  for _, name in ipairs { 'array', 'smallmatrix', 'matrix' } do tex = marked(tex, name) end
   tex = tex:gsub('(\\begin%s*{cases})(.-)(\\end%s*{cases})', function(open, rows, close)
     return open .. (rows:find('&', 1, true) and rows or rows:gsub('\\\\', ' &\\\\') .. ' &') .. close
   end)
   if not tex:match('%S') then return pandoc.Str('') end -- without an alt text, so no formula
   -- Pandoc takes `\|` for "parallel", which is set as a relation and not as a fence.
-  local opens, fenced = false, (' ' .. tex):gsub('\\Vert%f[%A]', '\\|')
+  local opens, fenced = false, (' ' .. tex):gsub('\\[lr]?Vert%f[%A]', '\\|'):gsub('(\\%a+%s*)\\|', function(head)
+    return (head:match('^\\left%f[%A]') or head:match('^\\right%f[%A]')) and head .. '\\Vert '
+  end)
   fenced = fenced:gsub('([^\\])\\|', function(before)
     opens = not opens
     return before .. (opens and '\\lVert ' or '\\rVert ')
@@ -144,14 +185,15 @@ local function equation(math, key)
   local body = pandoc.write(pandoc.Pandoc { pandoc.Plain { pandoc.Math(math.mathtype, fenced) } }, 'typst', OPTIONS)
   local code, end_of_body = body:match('^(%$.*%$)(.-)%s*$')
   if not code or end_of_body ~= '' or rejected[key] then return pandoc.Code(math.text) end -- beyond pandoc or Typst
-  if bare then code = code:gsub('mat%(delim: "{"', 'mat(delim: #none') end
+  code = unmarked(code)
   code = code:gsub('cases%b()', function(rows) return (rows:gsub(' & ', ' quad & ')) end)
   code = code:gsub('(%d+) upright%(","%) (%d+)', '"%1,%2"')
   code = code:gsub('%a[%a.]+', TYPST):gsub('delim: "||"', tex:find('Vmatrix', 1, true) and 'delim: "‖"' or 'delim: "|"')
   local display = math.mathtype == 'DisplayMath'
-  local whole = display or math.text:find('\\begin', 1, true) -- no line may end inside it
-  formulas[key] = ('#%s(block: %s, alt: %s, %s.body);'):format(whole and 'formula' or 'math.equation',
-    display, quote((math.text:gsub('%s+', ' '))), code)
+  local rows = tex:find('\\begin', 1, true) or tex:find('\\\\', 1, true) -- no line may end inside it
+  local set = rows and 'formula' or display and 'formula.with(breaks: true)' or 'math.equation'
+  local alt = quote((math.text:gsub('%s+', ' ')))
+  formulas[key] = ('#%s(block: %s, alt: %s, %s.body);'):format(set, display, alt, code)
   return pandoc.Inlines(labels) .. { typst(formulas[key]) }
 end
 
@@ -244,11 +286,11 @@ local function grid_of(rows)
   return grid
 end
 
--- Some rows and columns of a table's rows; of a cell that spans more, what it spans of these.
-local function pick(rows, chosen, columns)
+-- Some columns of a table's rows; of a cell that spans more, what it spans of these.
+local function pick(rows, columns)
   local grid, result = grid_of(rows), pandoc.List {}
-  local function at(y, x) return (grid[chosen[y]] or {})[columns[x]] end
-  for y in ipairs(chosen) do
+  local function at(y, x) return (grid[y] or {})[columns[x]] end
+  for y in ipairs(rows) do
     local cells = pandoc.List {}
     for x in ipairs(columns) do
       local origin = at(y, x)
@@ -264,11 +306,6 @@ local function pick(rows, chosen, columns)
     result:insert(pandoc.Row(cells))
   end
   return result
-end
-local function upto(n)
-  local list = pandoc.List {}
-  for i = 1, n do list:insert(i) end
-  return list
 end
 
 -- A column without an alignment of its own goes right when all its cells are numbers. Returns what each
@@ -312,16 +349,17 @@ local function fit(tbl, banded)
   if natural * SIZE <= LINE then return { tbl } end
   local index = tbl.bodies[1] and math.max(1, tbl.bodies[1].row_head_columns) or 1
   if need * (banded and SIZE or SMALLEST) > LINE and #least > index + 1 then
-    local columns, rest, width = upto(index), upto(index), 0
-    for i = 1, index do width = width + least[i] end
-    for i = index + 1, #least do
-      width = width + least[i];
-      (#columns > index and width * SIZE > LINE and rest or columns):insert(i)
+    local columns, rest, width = pandoc.List {}, pandoc.List {}, 0
+    for i, needed in ipairs(least) do
+      width = width + needed
+      local fits = width * SIZE <= LINE or i == index + 1
+      if i <= index or fits then columns:insert(i) end
+      if i <= index or not fits then rest:insert(i) end
     end
     local function only(some)
       local band = tbl:clone()
       band.colspecs = some:map(function(i) return tbl.colspecs[i] end)
-      each_part(band, function(part, name) part[name] = pick(part[name], upto(#part[name]), some) end)
+      each_part(band, function(part, name) part[name] = pick(part[name], some) end)
       return fit(band, true)
     end
     if #rest > index then return pandoc.Blocks(only(columns)) .. only(rest) end
@@ -338,6 +376,7 @@ local function fit(tbl, banded)
 end
 
 local times = {} -- how often a heading's text occurs
+local title -- what stands in it
 local level, shift = 0, 0 -- the last heading's level; how many levels the title takes away
 
 local function filter(fragment)
@@ -353,19 +392,22 @@ local function filter(fragment)
     traverse = 'topdown',
     Header = function(header)
       if not fragment.headings then return pandoc.Para { pandoc.Strong(header.content) } end
-      if header.level <= shift then return pandoc.Plain { anchor(pandoc.utils.stringify(header)) } end -- the title
+      if header.level <= shift then -- the title
+        title = header.content
+        return pandoc.Plain { anchor(pandoc.utils.stringify(header)) }
+      end
       local words = header:walk { Image = function() return {} end }
       if not pandoc.utils.stringify(words):match('%S') then return pandoc.Para(header.content) end -- PDF/UA
       level = math.max(1, math.min(header.level - shift, level + 1)) -- PDF/UA: none may be skipped
       -- A heading that comes again and again, as "Đề bài" does, is none for the contents.
       local again = level > 1 and times[pandoc.utils.stringify(header)] > 1
       local head = ('heading(level: %d, outlined: %s, bookmarked: true)'):format(level, not again)
-      return pandoc.Plain { call(head, header.content),
+      local function unlisted(inline) return call('unlisted', { inline }) end
+      return pandoc.Plain { call(head, header.content:walk { Note = unlisted, Image = unlisted }),
         typst(' #label(' .. quote(place(pandoc.utils.stringify(header))) .. ')') }
     end,
     Para = paragraph,
     Plain = paragraph,
-    Figure = function(figure) return figure.content end,
     Image = function(img)
       fragment.images:insert(img.src)
       local alt = pandoc.utils.stringify(img.caption)
@@ -376,8 +418,9 @@ local function filter(fragment)
       for _, side in ipairs { 'width', 'height' } do
         size[side] = quote(style:match('[;%s]' .. side .. '%s*:%s*([^;]+)') or img.attributes[side] or '')
       end
-      return typst(('#picture(%s, %s, width: %s, height: %s, inline: %s);'):format(quote(fragment.key .. '-' ..
-        #fragment.images), quote(alt), size.width, size.height, not img.attributes.alone))
+      local before = img.identifier == '' and '' or anchor(img.identifier).text
+      return typst(('%s#picture(%s, %s, width: %s, height: %s, inline: %s);'):format(before,
+        quote(fragment.key .. '-' .. #fragment.images), quote(alt), size.width, size.height, not img.attributes.alone))
     end,
     Math = function(math) return equation(math, fragment.key .. ' ' .. math.text) end,
     Link = function(link)
@@ -395,7 +438,8 @@ local function filter(fragment)
       tbl.classes = { 'typst:no-figure' }
       for r, row in ipairs(tbl.head.rows) do -- the template sets the first row in bold
         for _, cell in ipairs(r > 1 and row.cells or {}) do
-          cell.contents = cell.contents:walk { Plain = function(p) return pandoc.Plain { pandoc.Strong(p.content) } end }
+          local function bold(plain) return pandoc.Plain { pandoc.Strong(plain.content) } end
+          cell.contents = cell.contents:walk { Plain = bold }
         end
       end
       return caption .. pandoc.Blocks(fit(tbl))
@@ -425,11 +469,14 @@ for _, header in ipairs(headings) do
   end
 end
 
-local result = { title = '', typst = pandoc.List {}, images = pandoc.List {} }
+local result = { title = '', heading = '', typst = pandoc.List {}, images = pandoc.List {} }
 -- The one heading of level 1, if the notebook begins with it, is the document's title.
 local tops = headings:filter(function(header) return header.level == 1 end)
 if #tops == 1 and headings[1].level == 1 then
-  result.title, shift = pandoc.utils.stringify(tops[1]), 1
+  local words = tops[1].content:walk { Image = function() return {} end, Math = function(math)
+    return pandoc.Str((pandoc.write(pandoc.Pandoc { pandoc.Plain { math } }, 'plain'):gsub('^%s*$?(.-)$?%s*$', '%1')))
+  end }
+  result.title, shift = pandoc.utils.stringify(words):gsub('%s+$', ''), 1
 end
 for _, fragment in ipairs(fragments) do
   fragment.images = pandoc.List {}
@@ -438,6 +485,10 @@ for _, fragment in ipairs(fragments) do
       Header = function(header) return header, false end }):walk(filter(fragment))
   end)
   result.typst:insert(pandoc.write(type(doc) == 'userdata' and doc or fragment.source, 'typst', OPTIONS))
+  if title then
+    result.heading = pandoc.write(pandoc.Pandoc { pandoc.Plain(title) }:walk(filter(fragment)), 'typst', OPTIONS)
+    title = nil
+  end
   result.images:insert(fragment.images)
 end
 result.formulas = formulas

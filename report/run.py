@@ -75,8 +75,7 @@ def kernel_of(nb) -> str:
 def run(path: Path, output_dir: Path, profile: str, cwd: Path = Path(), seeds: int | None = None) -> list[Path]:
     """Execute a notebook from the top; write the executed copy and its PDF, return their paths.
 
-    The notebook itself is left as it is. What a failing or interrupted run has reached is written
-    as ``<name>-dang-do.ipynb``; a failing cell raises ReportError with its error.
+    What a failing or interrupted run has reached is written as ``<name>-dang-do.ipynb``.
     """
     nb = read_notebook(path)
     copy, unfinished = output_dir / path.name, output_dir / f"{path.stem}-dang-do.ipynb"

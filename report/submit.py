@@ -11,10 +11,7 @@ STRING = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
 
 
 def personalize(nb, mssv: str, ho_ten: str, lop: str) -> None:
-    """Put the student into the settings cell and the record of a notebook, in place.
-
-    Raises ReportError when the cell tagged ``settings`` does not hold each of the three lines once.
-    """
+    """Put the student into the settings cell, which has a line for each value, and the record, in place."""
     cells = [c for c in nb.cells if "settings" in c.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ReportError("Notebook phải có đúng một ô mang thẻ (tag) “settings”.")
@@ -30,11 +27,7 @@ def personalize(nb, mssv: str, ho_ten: str, lop: str) -> None:
 
 
 def submit(path: Path, mssv: str, ho_ten: str, lop: str, dist: Path = Path("dist")) -> list[Path]:
-    """Write ``<MSSV>_<lab>.ipynb`` and ``.pdf``, such as BaiThucHanh2, into ``dist`` and return their paths.
-
-    Raises ReportError, and writes nothing, when the MSSV is no MSSV, a name is empty, or the
-    notebook is stale, of the quick profile, on stand-in data or without a record.
-    """
+    """Write ``<MSSV>_<lab>.ipynb`` and ``.pdf`` into ``dist`` and return their paths, or write nothing and say why."""
     if not re.fullmatch(r"[0-9A-Za-z]+", mssv):
         raise ReportError(f"MSSV chỉ gồm chữ số và chữ cái không dấu, không nhận “{mssv}”.")
     for name, value in {"HO_TEN": ho_ten, "LOP": lop}.items():
