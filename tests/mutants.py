@@ -117,7 +117,7 @@ MUTANTS = r"""
 @ marks ignore the p-value | shown: what_was_approved
 -return "≈" if self.p is not None and self.p >= 0.05 else "✓"
 +return "✓"
-@ a claim holds whatever its p-value | shown: what_was_approved
+@ a claim holds whatever its p-value | said: a_reading_needs_all
 - and (self.p is None or self.p < 0.05)
 +
 @ one of several conditions is enough | said: a_reading_needs_all
@@ -172,6 +172,21 @@ MUTANTS = r"""
 @ accuracy train where dev was meant | shown: what_was_approved
 -khoảng cách train − dev {change(gap, bai1, bai2)}
 +khoảng cách train − dev {change(dev, bai1, bai2)}
+@ curves that can hardly be seen | shown: what_was_approved
+-lw=0.8, alpha=0.9
++lw=0.8, alpha=0.09
+@ a tolerance of half instead of a tenth | shown: what_was_approved
+-equals(decayed(bai2), 0.1)
++equals(decayed(bai2), 0.5)
+@ small shares of a confusion matrix are not written | shown: what_was_approved
+-if share >= 0.5 else
++if share >= 5 else
+@ pictured units are the strongest of another run | shown: what_was_approved
+-draw_columns("weights", weights, weights[bai2.name], caption)
++draw_columns("weights", weights, weights[bai1.name], caption)
+@ one stand-in of two data sets is not marked | figures: one_stand_in
+-if any(data.stand_in for data in DATA.values()):
++if all(data.stand_in for data in DATA.values()):
 @ an expectation the other way round | shown: what_was_approved
 -lambda: test(bai2) > test(bai1)
 +lambda: test(bai2) < test(bai1)

@@ -123,6 +123,7 @@ TEXTS = [
     ("change", HIGH, LOW, "giảm từ 97,13 xuống 95,10\u00a0%"),
     ("change", LOW, LOW, "vẫn là 95,10\u00a0%"),
     ("change", (95.0, 97.0, 96.0), (96.0, 95.9, 96.4), "không đổi rõ rệt (96,00 và 96,10\u00a0%)"),
+    ("change", (95.0, 96.0, 95.9), (96.0, 96.5, 97.2), "không đổi rõ rệt (95,63 và 96,57\u00a0%)"),  # p = 0,06
     ("change", (95.0,), (96.0,), "từ 95,00 thành 96,00\u00a0%"),
     ("change", (95.0, 99.0), (96.0,), "từ 95,00 thành 96,00\u00a0%"),  # one run against the run of its own seed
     ("beside", LOW, HIGH, "95,10\u00a0%, thấp hơn mức 97,13\u00a0%"),

@@ -2,6 +2,7 @@
 
 import ast
 import io
+import os
 import re
 import tokenize
 from datetime import datetime, timedelta
@@ -105,7 +106,8 @@ def test_a_quick_run_speaks_of_its_own_epochs(quick):
             assert not re.search(r"\b(?:10|30|100) epoch|epoch (?:10|30|100)\b|ba seed|năm seed", text), text
 
 
-def test_a_quick_run_is_dated_today(quick):
+def test_a_quick_run_is_dated_today_and_names_its_machine(quick):
+    assert find_record(quick)["machine"].endswith(f", {os.cpu_count()} nhân CPU")
     days = [(datetime.now() - timedelta(days=days)).strftime("%Y-%m-%d") for days in (0, 1)]  # midnight may pass
     assert find_record(quick)["executed"] in days
 
