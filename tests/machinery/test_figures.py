@@ -175,16 +175,12 @@ KINDS = {
 FORGERIES = {  # of the first panel of a kind: what is edited, and how
     "dashes exchanged": ("accuracy lines", lambda x: [i | {"style": {"-": "--"}.get(i["style"], "-")} for i in x]),
     "two seeds exchanged": ("accuracy lines", lambda x: [x[0] | {"of": x[1]["of"]}, x[1] | {"of": x[0]["of"]}, *x[2:]]),
-    "two methods exchanged": ("accuracy texts", lambda x: [[x[0][0], *x[1][1:]], [x[1][0], *x[0][1:]], *x[2:]]),
     "labels at the other line": ("accuracy texts", lambda x: [[*x[0][:3], x[1][3]], [*x[1][:3], x[0][3]], *x[2:]]),
     "dev left out": ("accuracy lines", lambda x: [i for i in x if i["style"] == "-"]),
-    "epochs from 0": ("accuracy lines 0 xy 0", lambda x: [i - 1 for i in x]),
-    "a share for per cent": ("accuracy lines 0 xy 1", lambda x: [i / 100 for i in x]),
     "one value": ("accuracy lines 0 xy 1", lambda x: [*x[:-1], x[-1] + 0.1]),
     "a black run": ("accuracy lines 0 colour", lambda _: "black"),
     "accuracy on a log axis": ("accuracy yscale", lambda _: "log"),
     "loss on a linear axis": ("log yscale", lambda _: "linear"),
-    "no unit": ("log ylabel", lambda _: ""),
     "updates for epochs": ("updates xlabel", lambda _: "Epoch"),
 }
 

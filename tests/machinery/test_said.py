@@ -58,21 +58,10 @@ def swap_histories(record):
     record["histories"][a], record["histories"][b] = record["histories"][b], record["histories"][a]
 
 
-def drop_row(notebook):
-    output = outputs(notebook, "front")[0]
-    output.data["text/markdown"] = output.data["text/markdown"].rsplit("\n", 1)[0]
-
-
 EDITS = {
     "a digit of an answer": edit_output("answer", 0, ",", ",9"),
-    "a word of an answer": edit_output("answer", 1, "accuracy", "loss"),
-    "an answer's figure": edit_output("answer", 1, "Hình", "Hình 9"),
     "a cell of a table": edit_output("table", 3, ",", ",1"),
-    "a deviation of Bảng 1": edit_output("front", 0, "\u00a0±\u00a0", "\u00a0±\u00a09"),
-    "a row of Bảng 1": drop_row,
-    "a line of the summary": edit_output("abstract", 0, "Bài 2", "Bài 3"),
     "an expectation after the fact": edit_output("expect", 0, "90", "80"),
-    "a mark": edit_output("verdicts", 0, "✓", "✗"),
     "a verb in answer and record": edit_record(lambda r: set_item(first_said(r, "change"), "text", "tăng vọt")),
     "a unit": edit_record(lambda r: set_item(first_said(r, "value"), "text", first_said(r, "value")["text"][:-1])),
     "a condition inverted": edit_record(
