@@ -53,7 +53,8 @@ local UNWRAPPED = {
     local caption = figure.caption.long
     local alt = figure.content[1] and pandoc.utils.stringify(figure.content[1]) -- of `![alt](picture)`
     if pandoc.utils.stringify(caption) == alt then caption = pandoc.Blocks {} end
-    return anchored(figure, figure.content .. caption)
+    local apart = function(block) return block.t == 'Plain' and pandoc.Para(block.content) or block end
+    return anchored(figure, figure.content .. caption:map(apart))
   end,
   Header = function(header)
     header.content = anchored(header, header.content)
@@ -150,7 +151,8 @@ local function marked(tex, name)
   local fenced = before:match('\\left%s*\\?[^%s\\.]%a*%s*$') and after:match('^%s*\\right')
   local kind, columns = fenced and 'array' or 'Bmatrix', fenced and (spec ~= '' and spec or '{c}') or ''
   local mark = ('\\opens{%s}%s\\text{§%s;%s;%s}'):format(kind, columns, across, down, fenced and 'fenced' or '')
-  return marked(before .. mark .. rows:gsub('\\hline', '') .. '\\closes{' .. kind .. '}' .. after, name)
+  rows = rows:gsub('\\hline', ''):gsub('\\\\%s*$', '') -- no empty row under the last rule
+  return marked(before .. mark .. rows .. '\\closes{' .. kind .. '}' .. after, name)
 end
 local function unmarked(code)
   local matrix = 'mat%(delim: ("[^"]*"), (upright%("§([^;]*);([^;]*);(%a*)"%))'

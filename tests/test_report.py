@@ -131,15 +131,21 @@ def test_content_becomes_text():
 
 def test_rules_of_arrays_stand_where_they_stood():
     fenced, bare = (
-        "\\left[\\begin{array}{cc|c} 1&2&3 \\\\ \\hline 4&5&6 \\end{array}\\right]",
+        "\\left[\\begin{array}{cc|c} 1&2&3 \\\\ \\hline 4&5&6 \\\\ \\hline \\end{array}\\right]",
         "\\begin{array}{c|c} &2 \\end{array}",
     )
     code_ = markup.pandoc([{"format": markup.MARKDOWN, "text": f"${fenced} {bare}$", "key": "1"}], set())["typst"][0]
     says(
         code_,
-        'mat(augment: #(hline: (1, ), vline: (2, )), delim: "[", 1, 2, 3; 4, 5, 6)',
+        'mat(augment: #(hline: (1, 2, ), vline: (2, )), delim: "[", 1, 2, 3; 4, 5, 6)',
         "vline: (1, )), delim: #none",
     )
+
+
+def test_a_caption_of_a_figure_stands_apart_from_what_follows():
+    text = made.WITH_CAPTION.replace("attachment:i.png", "a.png") + "\n\n<label>sau</label> đó"
+    code_ = markup.pandoc([{"format": markup.MARKDOWN, "text": text, "key": "1"}], set())["typst"][0]
+    assert re.search(r"thích\W*\n\s*\n\W*sau", code_), code_
 
 
 def test_notebooks_with_nothing_in_them_and_of_later_formats():
