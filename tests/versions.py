@@ -19,7 +19,8 @@ NOTEBOOK = Path(__file__).resolve().parent.parent / "MSSV_BaiThucHanh2.ipynb"
 LIMIT = 1800  # seconds for an installation, and for a run
 COMMON = ["psutil", "tqdm", "nbconvert"]
 SETS = {
-    "oldest": "tensorflow==2.16.2 keras==3.3.3 numpy==1.26.4 scipy==1.13.1 scikit-learn==1.5.2 matplotlib==3.9.4 ipykernel==6.29.5",
+    "oldest": "tensorflow==2.16.2 keras==3.3.3 "
+    "numpy==1.26.4 scipy==1.13.1 scikit-learn==1.5.2 matplotlib==3.9.4 ipykernel==6.29.5",
     "colab": "tensorflow==2.19.0 keras==3.10.0 numpy==2.0.2 scipy==1.15.3 scikit-learn==1.6.1 matplotlib==3.10.0 "
     "ipykernel==6.17.1 ipython==7.34.0",
 }

@@ -259,7 +259,9 @@ def settings_of(record: dict) -> set[str]:
     found = {"0,1", "0,05", "0,5"}
     for text in [str(run["settings"]) + run["name"] for run in record["runs"].values()]:
         found |= {number.replace(".", ",") for number in re.findall(r"\d+[.,]\d+", text)}
-        found |= {f"{float(f'{float(number):.3g}'):.6f}".rstrip("0").replace(".", ",") for number in re.findall(r"\d+\.\d+(?:e-\d+)?|\d+e-\d+", text)}  # fmt: skip
+        for number in re.findall(r"\d+\.\d+(?:e-\d+)?|\d+e-\d+", text):
+            short = float(f"{float(number):.3g}")
+            found.add(f"{short:.6f}".rstrip("0").replace(".", ","))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The next lab: this notebook's set-up with another data set and another exercise satisfies, and fails, the same checks."""
+"""The next lab: this notebook's set-up with another data set and another exercise passes, and fails, all checks."""
 
 import copy
 import re

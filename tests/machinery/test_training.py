@@ -1,4 +1,4 @@
-"""Training: the same settings give the same numbers, whatever happens on the way, and each setting does what it says."""
+"""Training: the same settings give the same numbers, whatever happens, and each setting does what it says."""
 
 import dataclasses
 import inspect
